@@ -1,0 +1,251 @@
+"""bibank: an embeddable financial-state engine.
+
+>>> import bibank as bb
+>>> with bb.Ledger.in_memory({"USDT": "1000"}) as ledger:
+...     entry = ledger.deposit("ALICE", "100 USDT", correlation_id="r1")
+...     print(entry.sequence, ledger.balance("ALICE", "USDT").available)
+3 100
+
+Names are loaded when they are first used, so importing the package is light. Further public
+modules: `bibank.drafts`, `bibank.rules`, `bibank.stores`, `bibank.projections`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bibank.audit import AuditReport, audit_home
+    from bibank.batch import Batch
+    from bibank.clock import Clock, SystemClock
+    from bibank.errors import (
+        AmountOverflow,
+        AmountUnderflow,
+        ApprovalRequired,
+        AssetMismatch,
+        BalanceOutOfRange,
+        BibankError,
+        CommitOutcomeUnknown,
+        ConfigurationError,
+        EntryTooLarge,
+        HeadConflict,
+        HomeExists,
+        HomeNotFound,
+        InsufficientBalance,
+        InsufficientPostings,
+        IntegrityError,
+        IntentViolation,
+        InvalidAccountKey,
+        InvalidAmount,
+        InvalidEntry,
+        InvalidIdentifier,
+        InvalidInput,
+        InvalidMetadata,
+        InvalidMoney,
+        InvalidTimestamp,
+        InvalidType,
+        InvalidValue,
+        JournalCorrupt,
+        JournalTorn,
+        KeystoreError,
+        LedgerBusy,
+        LedgerClosed,
+        LedgerPoisoned,
+        MalformedLine,
+        MissingCorrelationId,
+        ProjectionMismatch,
+        Refused,
+        RuleFailed,
+        StoreError,
+        StoreUnavailable,
+        UnbalancedEntry,
+        UnknownSequence,
+        UnsupportedFormat,
+    )
+    from bibank.journal.machine import BalanceChange
+    from bibank.ledger import Ledger
+    from bibank.model.account import AccountCategory, AccountKey, Owner, Side
+    from bibank.model.amount import Amount, Rounding, SignedAmount
+    from bibank.model.balance import AccountBalance, Balance
+    from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
+    from bibank.model.lines import Head
+    from bibank.model.money import Money
+    from bibank.model.record import JournalRecord, RecordKind
+    from bibank.model.signature import EntrySignature, SignatureAlgorithm
+    from bibank.model.table import Table
+    from bibank.outcomes import Committed, Outcomes
+    from bibank.risk.engine import RiskEngine
+    from bibank.store.memory import MemoryStore
+
+__all__ = [
+    "AccountBalance",
+    "AccountCategory",
+    "AccountKey",
+    "Amount",
+    "AmountOverflow",
+    "AmountUnderflow",
+    "ApprovalRequired",
+    "AssetMismatch",
+    "AuditReport",
+    "Balance",
+    "BalanceChange",
+    "BalanceOutOfRange",
+    "Batch",
+    "BatchMark",
+    "BibankError",
+    "Clock",
+    "CommitOutcomeUnknown",
+    "Committed",
+    "ConfigurationError",
+    "EntrySignature",
+    "EntryTooLarge",
+    "Head",
+    "HeadConflict",
+    "HomeExists",
+    "HomeNotFound",
+    "InsufficientBalance",
+    "InsufficientPostings",
+    "IntegrityError",
+    "IntentViolation",
+    "InvalidAccountKey",
+    "InvalidAmount",
+    "InvalidEntry",
+    "InvalidIdentifier",
+    "InvalidInput",
+    "InvalidMetadata",
+    "InvalidMoney",
+    "InvalidTimestamp",
+    "InvalidType",
+    "InvalidValue",
+    "JournalCorrupt",
+    "JournalEntry",
+    "JournalRecord",
+    "JournalTorn",
+    "KeystoreError",
+    "Ledger",
+    "LedgerBusy",
+    "LedgerClosed",
+    "LedgerPoisoned",
+    "MalformedLine",
+    "MemoryStore",
+    "MissingCorrelationId",
+    "Money",
+    "Outcomes",
+    "Owner",
+    "Posting",
+    "ProjectionMismatch",
+    "RecordKind",
+    "Refused",
+    "RiskEngine",
+    "Rounding",
+    "RuleFailed",
+    "Side",
+    "SignatureAlgorithm",
+    "SignedAmount",
+    "StoreError",
+    "StoreUnavailable",
+    "SystemClock",
+    "Table",
+    "TransactionIntent",
+    "UnbalancedEntry",
+    "UnknownSequence",
+    "UnsignedEntry",
+    "UnsupportedFormat",
+    "audit_home",
+]
+
+_HOMES = {
+    "AccountBalance": "bibank.model.balance",
+    "AccountCategory": "bibank.model.account",
+    "AccountKey": "bibank.model.account",
+    "Amount": "bibank.model.amount",
+    "AmountOverflow": "bibank.errors",
+    "AmountUnderflow": "bibank.errors",
+    "ApprovalRequired": "bibank.errors",
+    "AssetMismatch": "bibank.errors",
+    "AuditReport": "bibank.audit",
+    "Balance": "bibank.model.balance",
+    "BalanceChange": "bibank.journal.machine",
+    "BalanceOutOfRange": "bibank.errors",
+    "Batch": "bibank.batch",
+    "BatchMark": "bibank.model.entry",
+    "BibankError": "bibank.errors",
+    "Clock": "bibank.clock",
+    "CommitOutcomeUnknown": "bibank.errors",
+    "Committed": "bibank.outcomes",
+    "ConfigurationError": "bibank.errors",
+    "EntrySignature": "bibank.model.signature",
+    "EntryTooLarge": "bibank.errors",
+    "Head": "bibank.model.lines",
+    "HeadConflict": "bibank.errors",
+    "HomeExists": "bibank.errors",
+    "HomeNotFound": "bibank.errors",
+    "InsufficientBalance": "bibank.errors",
+    "InsufficientPostings": "bibank.errors",
+    "IntegrityError": "bibank.errors",
+    "IntentViolation": "bibank.errors",
+    "InvalidAccountKey": "bibank.errors",
+    "InvalidAmount": "bibank.errors",
+    "InvalidEntry": "bibank.errors",
+    "InvalidIdentifier": "bibank.errors",
+    "InvalidInput": "bibank.errors",
+    "InvalidMetadata": "bibank.errors",
+    "InvalidMoney": "bibank.errors",
+    "InvalidTimestamp": "bibank.errors",
+    "InvalidType": "bibank.errors",
+    "InvalidValue": "bibank.errors",
+    "JournalCorrupt": "bibank.errors",
+    "JournalEntry": "bibank.model.entry",
+    "JournalRecord": "bibank.model.record",
+    "JournalTorn": "bibank.errors",
+    "KeystoreError": "bibank.errors",
+    "Ledger": "bibank.ledger",
+    "LedgerBusy": "bibank.errors",
+    "LedgerClosed": "bibank.errors",
+    "LedgerPoisoned": "bibank.errors",
+    "MalformedLine": "bibank.errors",
+    "MemoryStore": "bibank.store.memory",
+    "MissingCorrelationId": "bibank.errors",
+    "Money": "bibank.model.money",
+    "Outcomes": "bibank.outcomes",
+    "Owner": "bibank.model.account",
+    "Posting": "bibank.model.entry",
+    "ProjectionMismatch": "bibank.errors",
+    "RecordKind": "bibank.model.record",
+    "Refused": "bibank.errors",
+    "RiskEngine": "bibank.risk.engine",
+    "Rounding": "bibank.model.amount",
+    "RuleFailed": "bibank.errors",
+    "Side": "bibank.model.account",
+    "SignatureAlgorithm": "bibank.model.signature",
+    "SignedAmount": "bibank.model.amount",
+    "StoreError": "bibank.errors",
+    "StoreUnavailable": "bibank.errors",
+    "SystemClock": "bibank.clock",
+    "Table": "bibank.model.table",
+    "TransactionIntent": "bibank.model.entry",
+    "UnbalancedEntry": "bibank.errors",
+    "UnknownSequence": "bibank.errors",
+    "UnsignedEntry": "bibank.model.entry",
+    "UnsupportedFormat": "bibank.errors",
+    "audit_home": "bibank.audit",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name, or the version, when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("bibank")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'bibank' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,93 @@
+"""Accounts in memory: one light object each, found by one dict lookup.
+
+Balances count units in the direction of the category's normal balance: a deposit raises both the
+vault (ASSET, debit) and the owner (LIAB, credit). A million accounts is the size to think of, so an
+account is four slots, and what all accounts of a category and asset share is kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from sortedcontainers import SortedList
+
+from bibank.model.account import AccountCategory, AccountKey, Side
+from bibank.model.amount import MIN_UNITS
+
+_FLOORED = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
+"""Categories that may not fall below zero unless a limit says otherwise."""
+
+
+class AccountClass:
+    """What all accounts of one category and asset share."""
+
+    __slots__ = ("asset", "category", "debit_sign", "floor")
+
+    def __init__(self, category: AccountCategory, asset: str) -> None:
+        self.category = category
+        self.asset = asset
+        self.debit_sign = 1 if category.normal_balance is Side.DEBIT else -1
+        self.floor = 0 if category in _FLOORED else MIN_UNITS
+
+
+class Account:
+    """One account: its key as text, its class, its balance and its floor in units."""
+
+    __slots__ = ("balance", "floor", "klass", "text")
+
+    def __init__(self, text: str, klass: AccountClass) -> None:
+        self.text = text
+        self.klass = klass
+        self.balance = 0
+        self.floor = klass.floor
+
+    def delta(self, units: int, is_debit: bool) -> int:  # noqa: FBT001 - the two sides of a posting, on the hot path
+        """Give the change of the balance that a posting makes."""
+        sign = self.klass.debit_sign
+        return units * sign if is_debit else -units * sign
+
+    @property
+    def key(self) -> AccountKey:
+        """The key as a value."""
+        return AccountKey(self.text)
+
+
+class AccountBook:
+    """All accounts of a ledger. An account exists from the first committed line that names it."""
+
+    __slots__ = ("_by_text", "_classes", "_sorted", "find")
+
+    def __init__(self) -> None:
+        self._by_text: dict[str, Account] = {}
+        self._classes: dict[tuple[AccountCategory, str], AccountClass] = {}
+        self._sorted: SortedList[str] = SortedList()
+        self.find = self._by_text.get
+        """Look an account up by the text of its key; None when it does not exist."""
+
+    def __len__(self) -> int:
+        return len(self._by_text)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_text.values())
+
+    def make(self, key: AccountKey) -> Account:
+        """Make an account that is not in the book yet; :meth:`add` puts it there."""
+        kind = (key.category, key.asset)
+        klass = self._classes.get(kind)
+        if klass is None:
+            klass = self._classes[kind] = AccountClass(*kind)
+        return Account(key.text, klass)
+
+    def add(self, accounts: Iterable[Account]) -> None:
+        """Put newly made accounts into the book."""
+        for account in accounts:
+            self._by_text[account.text] = account
+
+    def with_prefix(self, prefix: str) -> list[Account]:
+        """List the accounts whose key begins with a text, sorted by key."""
+        known = len(self._sorted)
+        if known < len(self._by_text):  # a dict keeps its order: what is new stands at the end
+            self._sorted.update(islice(self._by_text, known, None))
+        found = self._sorted.irange(prefix, prefix + "\x7f")
+        return [self._by_text[text] for text in found]

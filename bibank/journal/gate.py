@@ -1,0 +1,44 @@
+"""The risk gate: the one protocol through which the machine asks whether money may move.
+
+Defined here and implemented in `bibank.risk`, so that the journal knows no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from bibank.errors import Refused
+from bibank.journal.accounts import Account, AccountBook
+from bibank.model.entry import UnsignedEntry
+from bibank.model.stamped import StampedLine
+
+Moves = Sequence[tuple[Account, int]]
+"""Each account that an entry touches, once, with the change of its balance in units."""
+
+
+class RiskGate(Protocol):
+    """Judges every entry before it is sealed. Deterministic, in memory, fail-closed.
+
+    Obligations: `judge` changes nothing and refuses rather than raise; after `rollback()`
+    it answers as it did at the last `mark()`.
+    """
+
+    @property
+    def remembers(self) -> bool:
+        """Whether `apply` has to be called at all."""
+
+    def judge(
+        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+    ) -> Refused | None:
+        """Judge an entry against the balances in `book`; None lets it pass."""
+
+    def apply(self, line: StampedLine) -> None:
+        """Take note of a line that passed, or that was read from the journal."""
+
+    def mark(self) -> None:
+        """Begin a batch: what the rules know now is what `rollback` returns to."""
+
+    def rollback(self) -> None:
+        """Forget what the rules noted since the last mark."""

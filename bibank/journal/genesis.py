@@ -1,0 +1,79 @@
+"""The genesis batch: line 1, which names the ledger, and the keyring it was named from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from hashlib import sha256
+
+from bibank.errors import InvalidValue, UnsupportedFormat, excerpt
+from bibank.journal.drafts import genesis
+from bibank.model.amount import Amount
+from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
+from bibank.model.genesis import FORMAT, GenesisMark
+from bibank.model.json_value import canonical_text
+from bibank.model.keyring import Keyring
+from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
+
+GENESIS_LINES = 2
+"""The genesis entry and its keyring_adopted record, one atomic batch."""
+
+Opening = Mapping[str, str | Decimal | int | Amount]
+"""Capital that a ledger starts with: amounts by asset."""
+
+
+def keyring_hash(keyring: Keyring) -> str:
+    """Hash keyring version 1 as the ledger id commits to it: SHA-256 of its JCS without the ledger id."""
+    return sha256(canonical_text(keyring.to_body()).encode()).hexdigest()
+
+
+def genesis_batch(
+    opening: Opening, *, name: str, keyring: Keyring, nonce: str, correlation_id: str
+) -> tuple[UnsignedEntry, UnsignedRecord]:
+    """Write the two drafts that begin a ledger."""
+    mark = GenesisMark(name=name, keyring_hash=keyring_hash(keyring), nonce=nonce)
+    entry = genesis(opening, mark=mark, correlation_id=correlation_id)
+    record = UnsignedRecord(
+        kind=RecordKind.KEYRING_ADOPTED,
+        subject=mark.ledger_id,
+        correlation_id=entry.correlation_id,
+        body={**keyring.to_body(), "ledger": mark.ledger_id},
+    )
+    return entry, record
+
+
+def read_genesis_mark(line: JournalLine) -> GenesisMark:
+    """Read the mark of line 1 and hold it to its own certificate.
+
+    Raises `UnsupportedFormat` for another format, `InvalidValue` when the ledger id does not
+    follow from keyring hash and nonce.
+    """
+    if not isinstance(line, JournalEntry) or line.intent is not TransactionIntent.GENESIS:
+        raise InvalidValue("line 1 is not a genesis entry")
+    found = line.metadata.get("bb.format")
+    if found != FORMAT:
+        raise UnsupportedFormat(f"the journal is in format {excerpt(found)}; this version reads {FORMAT!r}")
+    name, _, _ = str(line.metadata.get("bb.ledger")).partition("/")
+    mark = GenesisMark(
+        name=name,
+        keyring_hash=line.metadata.get("bb.keyring"),
+        nonce=line.metadata.get("bb.nonce"),
+    )
+    expected = mark.to_metadata()
+    if dict(line.metadata) != expected:
+        raise InvalidValue(
+            f"the ledger id does not follow from keyring and nonce; it would be {mark.ledger_id!r}"
+        )
+    return mark
+
+
+def check_keyring_adopted(line: JournalLine, mark: GenesisMark) -> None:
+    """Demand that line 2 adopts the keyring that the ledger id commits to."""
+    if not isinstance(line, JournalRecord) or line.kind is not RecordKind.KEYRING_ADOPTED:
+        raise InvalidValue("line 2 is not the keyring_adopted record of the genesis batch")
+    body = dict(line.body)
+    ledger = body.pop("ledger")
+    if ledger != mark.ledger_id or line.subject != mark.ledger_id:
+        raise InvalidValue("the adopted keyring is of another ledger")
+    if keyring_hash(Keyring.from_body(body)) != mark.keyring_hash:
+        raise InvalidValue("the adopted keyring is not the one that the ledger id commits to")

@@ -1,0 +1,367 @@
+"""The machine: a pure state that proposes new lines and accepts old ones, and nothing else.
+
+`propose` takes drafts and a time, judges them one after the other, and gives sealed lines: all of
+a batch, or a typed error and no change. `accept` takes the bytes of a stored line and moves the
+same state, judging only by what the format fixes for ever: spelling, chain, marks, intent table,
+sums, range. What `propose` seals, `accept` takes; the tests hold one to the other.
+
+Balances here may run ahead of the disk. The shell shows them only once they are durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from bibank.errors import (
+    ApprovalRequired,
+    BalanceOutOfRange,
+    BibankError,
+    EntryTooLarge,
+    IntegrityError,
+    IntentViolation,
+    JournalCorrupt,
+    Refused,
+)
+from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.batches import Draft, PreparedBatch, SealedBatch, stamp_draft
+from bibank.journal.codec import MAX_LINE_BYTES
+from bibank.journal.encoder import (
+    _amount_texts,
+    amount_text,
+    entry_hash,
+    entry_line,
+    mark_json,
+    record_hash,
+    record_line,
+)
+from bibank.journal.gate import Moves, RiskGate
+from bibank.journal.position import Position
+from bibank.journal.reader import LineReader
+from bibank.model.account import AccountKey, Side
+from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
+from bibank.model.entry import BatchMark, TransactionIntent, UnsignedEntry
+from bibank.model.json_value import canonical_text, encode_string
+from bibank.model.lines import Head
+from bibank.model.record import UnsignedRecord
+from bibank.model.timestamp import check_utc, format_timestamp
+
+_DEBIT = Side.DEBIT
+_GENESIS = TransactionIntent.GENESIS
+_ADJUSTMENT = TransactionIntent.ADJUSTMENT
+
+
+@attrs.frozen(kw_only=True)
+class BalanceChange:
+    """What a proposal would do to one account."""
+
+    account: AccountKey
+    before: SignedAmount
+    after: SignedAmount
+
+
+class LedgerMachine:
+    """The state of one ledger: position, accounts, and the rules' memory behind the gate."""
+
+    def __init__(self, gate: RiskGate) -> None:
+        self._gate = gate
+        self.book = AccountBook()
+        self.position = Position()
+        self._reader = LineReader(self.book, self.position, gate)
+
+    @property
+    def entries(self) -> int:
+        """How many entries the journal holds."""
+        return self._reader.entries
+
+    @property
+    def records(self) -> int:
+        """How many records the journal holds."""
+        return self._reader.records
+
+    @property
+    def ledger_id(self) -> str:
+        """The ledger's id; empty before genesis."""
+        return self._reader.ledger_id
+
+    @property
+    def head(self) -> Head:
+        """The last line's sequence and hash."""
+        return self.position.head
+
+    # ------------------------------------------------------------------ proposing
+
+    def propose(self, batch: PreparedBatch, now: datetime) -> SealedBatch:
+        """Stamp, judge, seal and apply one batch, or raise and change nothing.
+
+        `now` is an aware UTC time; the stamp is the later of it and the last line's. Raises
+        `Refused` kinds, `IntentViolation` for a second genesis, `EntryTooLarge`.
+        """
+        drafts = batch.drafts
+        fresh: dict[str, Account] = {}
+        timestamp, moment = self._stamp(now)
+        if len(drafts) == 1 and type(drafts[0]) is UnsignedEntry and not self._gate.remembers:
+            sealed = self._propose_one(drafts[0], timestamp, moment, fresh)
+        else:
+            sealed = self._propose_many(drafts, timestamp, moment, fresh)
+        if fresh:
+            self.book.add(fresh.values())
+        self._reader.count(drafts)
+        position = self.position
+        position.sequence += len(drafts)
+        position.hash = sealed.digests[-1]
+        position.timestamp = timestamp
+        position.moment = moment
+        if sealed.group != position.group:
+            position.group = sealed.group
+            position.group_lines = position.group_bytes = 0
+        position.group_lines += len(drafts)
+        position.group_bytes += sum(map(len, sealed.lines))
+        return sealed
+
+    def _propose_one(
+        self, entry: UnsignedEntry, timestamp: str, moment: datetime, fresh: dict[str, Account]
+    ) -> SealedBatch:
+        """The everyday case: nothing is applied before it is sealed, so nothing has to be undone."""
+        position = self.position
+        sequence = position.sequence + 1
+        postings, moves = self._judge_entry(entry, sequence, moment, fresh)
+        date = timestamp[:10]
+        group = position.next_group(1, date)
+        mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
+        line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
+        for account, delta in moves:
+            account.balance += delta
+        return SealedBatch((entry,), (line,), (digest,), sequence, position.hash, group, moment, date)
+
+    def _propose_many(
+        self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime, fresh: dict[str, Account]
+    ) -> SealedBatch:
+        undo: list[tuple[Account, int]] = []
+        if self._gate.remembers:
+            self._gate.mark()
+        try:
+            bodies = self._judge(drafts, moment, undo, fresh)
+            return self._seal(drafts, bodies, timestamp, moment)
+        except BaseException:
+            self._undo(undo)
+            raise
+
+    def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
+        """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
+        undo: list[tuple[Account, int]] = []
+        if self._gate.remembers:
+            self._gate.mark()
+        try:
+            _, moment = self._stamp(now)
+            self._judge(batch.drafts, moment, undo, {})
+            before = {}
+            for account, units in undo:
+                before.setdefault(account, units)
+            return tuple(
+                BalanceChange(
+                    account=account.key,
+                    before=SignedAmount.from_units(units),
+                    after=SignedAmount.from_units(account.balance),
+                )
+                for account, units in before.items()
+            )
+        finally:
+            self._undo(undo)
+
+    def close_group(self) -> None:
+        """Let the next line start a new write group."""
+        self.position.group = 0
+
+    def _stamp(self, now: datetime) -> tuple[str, datetime]:
+        position = self.position
+        if now is position.moment:
+            return position.timestamp, now
+        moment = check_utc(now)
+        if moment <= position.moment:
+            return position.timestamp, position.moment
+        return format_timestamp(moment), moment
+
+    def _judge(
+        self,
+        drafts: Sequence[Draft],
+        moment: datetime,
+        undo: list[tuple[Account, int]],
+        fresh: dict[str, Account],
+    ) -> list[str]:
+        """Judge and apply drafts in order; give each one's postings or body as JSON."""
+        bodies: list[str] = []
+        gate = self._gate
+        sequence = self.position.sequence
+        for draft in drafts:
+            sequence += 1
+            if type(draft) is UnsignedEntry:
+                postings, moves = self._judge_entry(draft, sequence, moment, fresh)
+                for account, delta in moves:
+                    undo.append((account, account.balance))
+                    account.balance += delta
+                bodies.append(postings)
+            else:
+                bodies.append(canonical_text(draft.body))
+            if gate.remembers:
+                gate.apply(stamp_draft(draft, sequence, moment))
+        return bodies
+
+    def _judge_entry(
+        self, entry: UnsignedEntry, sequence: int, moment: datetime, fresh: dict[str, Account]
+    ) -> tuple[str, Moves]:
+        """Judge one entry and change nothing; give its postings as JSON and the moves it makes."""
+        intent = entry.intent
+        if intent is _GENESIS and sequence != 1:
+            raise IntentViolation(intent=intent, reason="only line 1 of a journal is its genesis")
+        if intent is _ADJUSTMENT:
+            raise ApprovalRequired(
+                "an adjustment needs approvals, and no key of this ledger may give one",
+                rule="adjustment-policy",
+                advice="correct a mistake with a deposit, withdrawal or transfer in the other direction",
+            )
+        find = self.book.find
+        fragments = []
+        steps = []
+        for posting in entry.postings:
+            text = posting.account.text
+            account = find(text)
+            if account is None:
+                account = fresh.get(text)
+                if account is None:
+                    account = fresh[text] = self.book.make(posting.account)
+            units = posting.amount.units
+            spelled = _amount_texts.get(units) or amount_text(units)
+            if posting.side is _DEBIT:
+                fragments.append(f'{{"account":"{text}","amount":"{spelled}","side":"debit"}}')
+                steps.append((account, units * account.klass.debit_sign))
+            else:
+                fragments.append(f'{{"account":"{text}","amount":"{spelled}","side":"credit"}}')
+                steps.append((account, -units * account.klass.debit_sign))
+        moves = steps if len(steps) == 2 and steps[0][0] is not steps[1][0] else _netted(steps)
+        for account, delta in moves:
+            if not MIN_UNITS <= account.balance + delta <= MAX_UNITS:
+                raise _out_of_range(account, delta)
+        refusal = self._gate.judge(entry, moves, self.book, sequence=sequence, now=moment)
+        if refusal is not None:
+            raise refusal
+        return ",".join(fragments), moves
+
+    def _seal(
+        self, drafts: tuple[Draft, ...], bodies: list[str], timestamp: str, moment: datetime
+    ) -> SealedBatch:
+        """Hash and spell every line of a batch."""
+        position = self.position
+        size = len(drafts)
+        first = position.sequence + 1
+        group = position.next_group(size, timestamp[:10])
+        digest = position.hash
+        lines: list[bytes] = []
+        digests: list[str] = []
+        for sequence, (draft, body) in enumerate(zip(drafts, bodies, strict=True), first):
+            mark = mark_json(sequence, BatchMark(first=first, size=size, group=group))
+            seal = self._seal_entry if isinstance(draft, UnsignedEntry) else self._seal_record
+            line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
+            lines.append(line)
+            digests.append(digest)
+        return SealedBatch(
+            drafts, tuple(lines), tuple(digests), first, position.hash, group, moment, timestamp[:10]
+        )
+
+    def _seal_entry(
+        self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str
+    ) -> tuple[bytes, str]:
+        ledger_id = self._reader.ledger_id or _ledger_id_of(entry)
+        intent, metadata = entry.intent._value_, entry.metadata_json
+        correlation_id = encode_string(entry.correlation_id)
+        digest = entry_hash(
+            ledger_id,
+            sequence,
+            prev_hash,
+            timestamp,
+            intent,
+            correlation_id,
+            "null",
+            mark,
+            postings,
+            metadata,
+        )
+        line = entry_line(
+            sequence, prev_hash, digest, timestamp, intent, correlation_id, "null", mark, postings, metadata
+        )
+        return _checked_line(line), digest
+
+    def _seal_record(
+        self, record: UnsignedRecord, body: str, sequence: int, prev_hash: str, timestamp: str, mark: str
+    ) -> tuple[bytes, str]:
+        ledger_id = self._reader.ledger_id or record.subject
+        kind, subject = record.kind.value, encode_string(record.subject)
+        correlation_id = encode_string(record.correlation_id)
+        digest = record_hash(
+            ledger_id, sequence, prev_hash, timestamp, kind, subject, correlation_id, "null", mark, body
+        )
+        line = record_line(
+            sequence, prev_hash, digest, timestamp, kind, subject, correlation_id, "null", mark, body
+        )
+        return _checked_line(line), digest
+
+    def _undo(self, undo: list[tuple[Account, int]]) -> None:
+        for account, balance in reversed(undo):
+            account.balance = balance
+        if self._gate.remembers:
+            self._gate.rollback()
+
+    # ------------------------------------------------------------------ accepting
+
+    def accept(self, line: bytes) -> None:
+        """Take one stored line, judged by the format alone. Raises `JournalCorrupt`, `UnsupportedFormat`.
+
+        Lines of a batch take effect when the batch is whole: until then `in_batch` is true.
+        """
+        try:
+            self._reader.accept(line)
+        except (IntegrityError, Refused):
+            raise
+        except BibankError as error:
+            raise JournalCorrupt(str(error), sequence=self.position.sequence + 1) from error
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether the last accepted line leaves its batch unfinished."""
+        return self.position.batch is not None
+
+
+def _checked_line(line: str) -> bytes:
+    data = line.encode()
+    if len(data) > MAX_LINE_BYTES:
+        raise EntryTooLarge(f"the line would be {len(data)} bytes; at most {MAX_LINE_BYTES} fit")
+    return data
+
+
+def _netted(steps: list[tuple[Account, int]]) -> Moves:
+    """Sum the changes of each account, in the order in which the accounts appear."""
+    changes: dict[Account, int] = {}
+    for account, delta in steps:
+        changes[account] = changes.get(account, 0) + delta
+    return tuple(changes.items())
+
+
+def _ledger_id_of(draft: Draft) -> str:
+    if not isinstance(draft, UnsignedEntry) or draft.genesis is None:
+        raise IntentViolation(
+            intent=TransactionIntent.GENESIS, reason="the first line of a journal is its genesis"
+        )
+    return draft.genesis.ledger_id
+
+
+def _out_of_range(account: Account, delta: int) -> Refused:
+    room = MAX_UNITS - account.balance if delta > 0 else account.balance - MIN_UNITS
+    return BalanceOutOfRange(
+        f"{account.text} would leave the signed 128-bit range",
+        rule="range",
+        advice=f"at most {SignedAmount.from_units(min(room, MAX_UNITS))} more passes",
+        account=account.key,
+        asset=account.klass.asset,
+    )

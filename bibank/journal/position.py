@@ -1,0 +1,98 @@
+"""Where a journal stands, and which line may come next.
+
+The chain (sequence, previous hash), the clock (time never runs back), and the batch marks: what
+stands or falls together, and what was written together. Proposing and replaying go through the
+same object, so what is sealed is what replay accepts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import attrs
+
+from bibank.errors import InvalidValue
+from bibank.journal.codec import MAX_BATCH_LINES
+from bibank.model.entry import BatchMark
+from bibank.model.lines import GENESIS_PREV_HASH, Head
+
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+"""A write group is closed at this size: it bounds the memory and the tear of one write."""
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+@attrs.define
+class Position:
+    """The state of the chain after a line. `timestamp` is the last line's, as text and as time."""
+
+    sequence: int = 0
+    hash: str = GENESIS_PREV_HASH
+    timestamp: str = ""
+    moment: datetime = _BEFORE_ALL
+    group: int = 0
+    """First sequence of the newest write group; 0 when the next line must start a new one."""
+    group_lines: int = 0
+    group_bytes: int = 0
+    batch: BatchMark | None = None
+    """The mark of an unfinished batch while replaying."""
+
+    @property
+    def head(self) -> Head:
+        """The last line's sequence and hash."""
+        return Head(self.sequence, self.hash)
+
+    def copy(self) -> Position:
+        """Remember the position, for a rollback."""
+        return attrs.evolve(self)
+
+    def next_group(self, size: int, date: str) -> int:
+        """Say which write group a batch of `size` lines sealed now belongs to."""
+        if self.group and self.group_bytes < MAX_GROUP_BYTES and self.may_join(size, date):
+            return self.group
+        return self.sequence + 1
+
+    def may_join(self, size: int, date: str) -> bool:
+        """Tell whether a batch of `size` lines of a date may stand in the current write group."""
+        return self.group_lines + size <= MAX_BATCH_LINES and self.timestamp[:10] == date
+
+    def check_mark(self, mark: BatchMark, *, timestamp: str, moment: datetime) -> None:
+        """Demand that a line with this mark may come next; `InvalidValue` says why not."""
+        sequence = self.sequence + 1
+        if moment < self.moment:
+            raise InvalidValue(f"timestamp {timestamp} is before the previous line's {self.timestamp}")
+        if self.batch is not None:
+            if mark != self.batch:
+                raise InvalidValue(
+                    f"the batch mark differs from that of line {self.batch.first} of the same batch"
+                )
+            if timestamp != self.timestamp:
+                raise InvalidValue(f"timestamp {timestamp} differs from {self.timestamp} within a batch")
+            return
+        if mark.first != sequence:
+            raise InvalidValue(f"the batch of line {mark.first} is whole before line {sequence}")
+        if mark.group != sequence:
+            if mark.group != self.group:
+                raise InvalidValue(
+                    f"write group {mark.group} is neither the current one ({self.group}) nor a new one"
+                )
+            if not self.may_join(mark.size, timestamp[:10]):
+                raise InvalidValue(
+                    f"write group {mark.group} straddles two dates or holds over {MAX_BATCH_LINES} lines"
+                )
+
+    def advance(
+        self, digest: str, mark: BatchMark, *, timestamp: str, moment: datetime, size_bytes: int
+    ) -> None:
+        """Move past a line that was sealed or accepted."""
+        self.sequence += 1
+        self.hash = digest
+        self.timestamp = timestamp
+        self.moment = moment
+        if mark.group != self.group:
+            self.group = mark.group
+            self.group_lines = 0
+            self.group_bytes = 0
+        self.group_lines += 1
+        self.group_bytes += size_bytes
+        self.batch = mark if self.sequence < mark.first + mark.size - 1 else None

@@ -1,0 +1,308 @@
+"""Strict reading: stored lines move the accounts and the position, or are refused with a reason.
+
+Two paths that accept the same lines. The fast one takes the everyday entry apart by position,
+rebuilds the line that *must* stand there, hash included, from the expected sequence and previous
+hash, and compares the two. Whatever it does not recognise goes to the slow one, which decodes, checks
+every rule on its own and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bibank.errors import BibankError, InvalidValue
+from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.codec import decode_line, parse_object, read_metadata
+from bibank.journal.encoder import amount_text, entry_hash, entry_line
+from bibank.journal.gate import RiskGate
+from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, read_genesis_mark
+from bibank.journal.intents import TWO_POSTING_CATEGORIES
+from bibank.journal.position import Position
+from bibank.journal.reference import line_hash
+from bibank.model.account import AccountKey, Side
+from bibank.model.amount import MAX_UNITS, MIN_UNITS, text_to_units
+from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
+from bibank.model.identifier import MAX_ID_LENGTH
+from bibank.model.json_value import canonical_text
+from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
+from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
+from bibank.model.timestamp import format_timestamp, parse_timestamp
+
+_AMOUNTS_KEPT = 65_536
+"""Bound of the cache from amount text to units."""
+
+_FAST_INTENTS = {intent.value: categories for intent, categories in TWO_POSTING_CATEGORIES.items()}
+_PARTS = 52
+"""Quotes before the metadata of an entry with two postings, no cause and no batch mark."""
+
+_units: dict[str, int] = {}
+
+
+def _amount_units(text: str) -> int:
+    units = _units.get(text)
+    if units is None:
+        if len(_units) >= _AMOUNTS_KEPT:
+            _units.clear()
+        units = _units[text] = text_to_units(text)
+    return units
+
+
+class LineReader:
+    """Accepts the lines of one journal in order and moves `book` and `position` with them."""
+
+    def __init__(self, book: AccountBook, position: Position, gate: RiskGate) -> None:
+        self._book = book
+        self._position = position
+        self._gate = gate
+        self._pending: list[JournalLine] = []
+        self._fresh: dict[str, Account] = {}
+        self.ledger_id = ""
+        self.entries = 0
+        self.records = 0
+
+    def count(self, drafts: Sequence[UnsignedEntry | UnsignedRecord]) -> None:
+        """Take note of drafts that were sealed here instead of read; genesis names the ledger."""
+        for draft in drafts:
+            if isinstance(draft, UnsignedEntry):
+                self.entries += 1
+                if draft.genesis is not None:
+                    self.ledger_id = draft.genesis.ledger_id
+            else:
+                self.records += 1
+
+    def accept(self, data: bytes) -> None:
+        """Accept one line or raise, in which case nothing has changed."""
+        if self._position.batch is not None or self._gate.remembers or not self._accept_fast(data):
+            self._accept_slow(data)
+
+    # ------------------------------------------------------------------ fast path
+
+    def _accept_fast(self, data: bytes) -> bool:
+        """Accept an everyday line; False, with nothing changed, when it is not one."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return False
+        parts = text.split('"', _PARTS + 4)
+        if len(parts) <= _PARTS or "\\" in text:
+            return False
+        position = self._position
+        sequence = position.sequence + 1
+        if parts[25] != "batch":
+            group, mark, at = sequence, "", 29
+            rest = parts[_PARTS] if len(parts) == _PARTS + 1 else '"'.join(parts[_PARTS:])
+        elif parts[27] == "group" and len(parts) == _PARTS + 5 and position.group:
+            group, at = position.group, 33
+            mark = f'"batch":{{"group":{group}}},'
+            rest = parts[_PARTS + 4]
+        else:
+            return False
+        correlation_id = parts[21]
+        if not (
+            correlation_id.isascii()
+            and correlation_id.isprintable()
+            and 1 <= len(correlation_id) <= MAX_ID_LENGTH
+        ):
+            return False
+        intent = parts[17]
+        categories = _FAST_INTENTS.get(intent)
+        if categories is None:
+            return False
+        try:
+            units = _amount_units(parts[at + 4])
+            debit, credit = self._account(parts[at]), self._account(parts[at + 12])
+            metadata = rest[1:-1]
+            if metadata != "{}":
+                metadata = canonical_text(read_metadata(parse_object(metadata)))
+            timestamp, moment = self._time(parts[13])
+        except BibankError:
+            return False
+        spelled = amount_text(units)
+        if parts[at + 8] == "debit":
+            postings = (
+                f'{{"account":"{debit.text}","amount":"{spelled}","side":"debit"}},'
+                f'{{"account":"{credit.text}","amount":"{spelled}","side":"credit"}}'
+            )
+        else:
+            postings = (
+                f'{{"account":"{debit.text}","amount":"{spelled}","side":"credit"}},'
+                f'{{"account":"{credit.text}","amount":"{spelled}","side":"debit"}}'
+            )
+            debit, credit = credit, debit
+        cause = f'"{correlation_id}"'
+        digest = entry_hash(
+            self.ledger_id,
+            sequence,
+            position.hash,
+            timestamp,
+            intent,
+            cause,
+            "null",
+            mark,
+            postings,
+            metadata,
+        )
+        expected = entry_line(
+            sequence, position.hash, digest, timestamp, intent, cause, "null", mark, postings, metadata
+        )
+        if text != expected:
+            return False
+        # From here on the line's bytes are known to be what they must be; what it means remains.
+        debit_class, credit_class = debit.klass, credit.klass
+        after_debit = debit.balance + units * debit_class.debit_sign
+        after_credit = credit.balance - units * credit_class.debit_sign
+        if (
+            not units
+            or debit is credit
+            or debit_class.asset != credit_class.asset
+            or (debit_class.category, credit_class.category) != categories
+            or not MIN_UNITS <= after_debit <= MAX_UNITS
+            or not MIN_UNITS <= after_credit <= MAX_UNITS
+            or moment < position.moment
+            or sequence <= GENESIS_LINES
+            or (group != sequence and not position.may_join(1, timestamp[:10]))
+        ):
+            return False
+        debit.balance = after_debit
+        credit.balance = after_credit
+        if self._fresh:
+            self._book.add(self._fresh.values())
+            self._fresh.clear()
+        position.sequence = sequence
+        position.hash = digest
+        position.timestamp = timestamp
+        position.moment = moment
+        if group == sequence:
+            position.group = group
+            position.group_lines = position.group_bytes = 0
+        position.group_lines += 1
+        position.group_bytes += len(data)
+        self.entries += 1
+        return True
+
+    def _account(self, text: str) -> Account:
+        account = self._book.find(text)
+        if account is None:
+            account = self._fresh.get(text)
+            if account is None:
+                account = self._fresh[text] = self._book.make(AccountKey(text))
+        return account
+
+    def _time(self, text: str) -> tuple[str, datetime]:
+        position = self._position
+        if text == position.timestamp:
+            return text, position.moment
+        return text, parse_timestamp(text)
+
+    # ------------------------------------------------------------------ slow path
+
+    def _accept_slow(self, data: bytes) -> None:
+        """Accept any line by checking rule after rule, or raise with the reason."""
+        self._fresh.clear()
+        line = decode_line(data)
+        position = self._position
+        if line.sequence != position.sequence + 1:
+            raise InvalidValue(f"sequence {line.sequence}, expected {position.sequence + 1}")
+        if line.prev_hash != position.hash:
+            raise InvalidValue(
+                f"prev_hash {line.prev_hash} is not the hash of the line before, {position.hash}"
+            )
+        ledger_id = self.ledger_id
+        if line.sequence == 1:
+            ledger_id = read_genesis_mark(line).ledger_id
+        self._check_kind(line)
+        digest = line_hash(line, ledger_id=ledger_id)
+        if digest != line.hash:
+            raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
+        if line.signatures:
+            raise InvalidValue(f"signed by {line.signatures[0].signer_id!r}, whose key is not in the keyring")
+        timestamp = format_timestamp(line.timestamp)
+        position.check_mark(line.batch, timestamp=timestamp, moment=line.timestamp)
+        batch = [*self._pending, line]
+        whole = line.sequence == line.batch.first + line.batch.size - 1
+        if whole:
+            self._apply(batch)
+        self._pending = [] if whole else batch
+        if line.sequence == 1:
+            self.ledger_id = ledger_id
+        position.advance(digest, line.batch, timestamp=timestamp, moment=line.timestamp, size_bytes=len(data))
+
+    def _check_kind(self, line: JournalLine) -> None:
+        """Demand that genesis stands where it must and nowhere else."""
+        if line.sequence == 1:
+            if (line.batch.first, line.batch.size) != (1, GENESIS_LINES):
+                raise InvalidValue(f"the genesis batch is not lines 1 to {GENESIS_LINES}")
+        elif line.sequence == GENESIS_LINES:
+            check_keyring_adopted(line, read_genesis_mark(self._pending[0]))
+        elif isinstance(line, JournalRecord):
+            if line.kind is RecordKind.KEYRING_ADOPTED:
+                raise InvalidValue("a keyring is adopted in the genesis batch only")
+        elif line.intent is TransactionIntent.GENESIS:
+            raise InvalidValue("a genesis entry stands in line 1 only")
+        elif line.intent is TransactionIntent.ADJUSTMENT:
+            raise InvalidValue(
+                "an adjustment without approvals; the keyring has no key that could approve one"
+            )
+
+    def _apply(self, batch: list[JournalLine]) -> None:
+        """Move the balances by a whole batch; range errors leave them as they were."""
+        undo: list[tuple[Account, int]] = []
+        try:
+            for line in batch:
+                if isinstance(line, JournalEntry):
+                    self._apply_entry(line, undo)
+        except BibankError:
+            for account, balance in reversed(undo):
+                account.balance = balance
+            self._fresh.clear()
+            raise
+        self._book.add(self._fresh.values())
+        self._fresh.clear()
+        if self._gate.remembers:
+            self._gate.mark()
+        for line in batch:
+            if isinstance(line, JournalEntry):
+                self.entries += 1
+            else:
+                self.records += 1
+            if self._gate.remembers:
+                self._gate.apply(stamped(line))
+
+    def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]]) -> None:
+        changes: dict[Account, int] = {}
+        for posting in entry.postings:
+            account = self._account(posting.account.text)
+            delta = posting.amount.units * account.klass.debit_sign
+            if posting.side is Side.CREDIT:
+                delta = -delta
+            changes[account] = changes.get(account, 0) + delta
+        for account, delta in changes.items():
+            balance = account.balance + delta
+            if not MIN_UNITS <= balance <= MAX_UNITS:
+                raise InvalidValue(f"the balance of {account.text} leaves the signed 128-bit range")
+            undo.append((account, account.balance))
+            account.balance = balance
+
+
+def stamped(line: JournalLine) -> StampedLine:
+    """Show a read line the way rules see it."""
+    if isinstance(line, JournalEntry):
+        return StampedEntry(
+            sequence=line.sequence,
+            timestamp=line.timestamp,
+            intent=line.intent,
+            correlation_id=line.correlation_id,
+            causality_id=line.causality_id,
+            postings=line.postings,
+            metadata=line.metadata,
+        )
+    return StampedRecord(
+        sequence=line.sequence,
+        timestamp=line.timestamp,
+        kind=line.kind,
+        subject=line.subject,
+        correlation_id=line.correlation_id,
+        causality_id=line.causality_id,
+        body=line.body,
+    )

@@ -1,0 +1,338 @@
+"""The ledger: the object that applications hold.
+
+>>> import bibank as bb
+>>> ledger = bb.Ledger.in_memory({"USDT": "1000"})
+>>> _ = ledger.deposit("ALICE", "100 USDT", correlation_id="r1")
+>>> _ = ledger.transfer("ALICE", "BOB", "40 USDT", correlation_id="r2")
+>>> print(ledger.balance("ALICE", "USDT").available)
+60
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, Self
+from uuid import UUID
+
+from bibank.batch import Batch
+from bibank.clock import Clock, SystemClock
+from bibank.committer import Committer
+from bibank.errors import ConfigurationError, HomeNotFound, InvalidType, JournalCorrupt
+from bibank.home import Home
+from bibank.journal.batches import PreparedBatch
+from bibank.journal.genesis import Opening, genesis_batch
+from bibank.journal.machine import BalanceChange, LedgerMachine
+from bibank.model.entry import JournalEntry, UnsignedEntry
+from bibank.model.genesis import NONCE_BYTES
+from bibank.model.identifier import check_correlation_id
+from bibank.model.keyring import Keyring
+from bibank.model.money import Money
+from bibank.model.table import Table
+from bibank.outcomes import Committed, Outcomes
+from bibank.queries import Queries
+from bibank.risk.engine import RiskEngine
+from bibank.store.jsonl.plan import OpenPlan
+from bibank.store.memory import MemoryStore
+from bibank.store.protocol import LedgerStore
+from bibank.verbs import Verbs
+
+Item = UnsignedEntry | Sequence[UnsignedEntry]
+"""One item of `commit_each`: an entry, or entries that stand or fall together."""
+
+Durability = Literal["sync", "none"]
+Entropy = Callable[[int], bytes]
+
+
+class Ledger(Queries, Verbs[JournalEntry]):
+    """A double-entry ledger over a store. Safe to use from any number of threads.
+
+    `Ledger.create`, `open` and `open_or_create` work on a directory, `in_memory` on nothing at all.
+    The constructor composes by hand: `store` is any `LedgerStore`; an empty one gets a genesis
+    with `opening` and `name`. `risk` is an engine of its own, `clock` tells the time, `entropy`
+    gives random bytes for the ledger's nonce.
+
+    Every method raises `LedgerClosed` after `close`, and `LedgerPoisoned` after a write that failed
+    midway.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: LedgerStore,
+        opening: Opening | None = None,
+        name: str = "bibank",
+        correlation_id: str | UUID = "genesis",
+        risk: RiskEngine | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        machine = LedgerMachine(risk if risk is not None else RiskEngine())
+        committer = Committer(machine, store, clock if clock is not None else SystemClock())
+        _replay(machine, store.read())
+        self._assemble(committer, home=None, trace=None)
+        if not machine.head.sequence:
+            self._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)
+        elif opening is not None:
+            self._check_opening(opening)
+
+    def _assemble(self, committer: Committer, *, home: Home | None, trace: str | None) -> None:
+        Verbs.__init__(self, correlation_id=trace)
+        self._committer = committer
+        self._home = home
+
+    # ------------------------------------------------------------------ making and opening
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        opening: Opening | None = None,
+        name: str = "bibank",
+        correlation_id: str | UUID = "genesis",
+        risk: RiskEngine | None = None,
+        clock: Clock | None = None,
+        durability: Durability = "sync",
+        entropy: Entropy = os.urandom,
+    ) -> Self:
+        """Make a home in a directory, which may exist, and open it.
+
+        `opening` maps assets to the capital that the ledger starts with. Raises `HomeExists`,
+        `LedgerBusy`, `StoreUnavailable`, or an `InvalidInput` for the opening or the name, in which
+        case nothing was made.
+        """
+        _check_founding(opening, name=name, correlation_id=correlation_id)
+        home = Home(path)
+        ledger = cls._from_plan(home, home.plan_create(), risk, clock, durability)
+        try:
+            ledger._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        risk: RiskEngine | None = None,
+        clock: Clock | None = None,
+        durability: Durability = "sync",
+    ) -> Self:
+        """Open a home for writing; every line is verified first.
+
+        Raises `HomeNotFound` (and touches nothing), `LedgerBusy`, `JournalCorrupt`,
+        `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged.
+        """
+        home = Home(path)
+        return cls._from_plan(home, home.plan_open(), risk, clock, durability)
+
+    @classmethod
+    def open_or_create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        opening: Opening | None = None,
+        name: str = "bibank",
+        risk: RiskEngine | None = None,
+        clock: Clock | None = None,
+        durability: Durability = "sync",
+    ) -> Self:
+        """Open a home, or make it: for scripts.
+
+        An existing genesis must equal a given `opening`: `ConfigurationError` otherwise.
+        """
+        _check_founding(opening, name=name, correlation_id="genesis")
+        try:
+            ledger = cls.open(path, risk=risk, clock=clock, durability=durability)
+        except HomeNotFound:
+            return cls.create(path, opening=opening, name=name, risk=risk, clock=clock, durability=durability)
+        if opening is not None:
+            try:
+                ledger._check_opening(opening)
+            except BaseException:
+                ledger.close()
+                raise
+        return ledger
+
+    @classmethod
+    def in_memory(
+        cls,
+        opening: Opening | None = None,
+        *,
+        name: str = "bibank",
+        risk: RiskEngine | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Make a ledger that lives in memory only."""
+        return cls(store=MemoryStore(), opening=opening, name=name, risk=risk, clock=clock)
+
+    @classmethod
+    def _from_plan(
+        cls, home: Home, plan: OpenPlan, risk: RiskEngine | None, clock: Clock | None, durability: Durability
+    ) -> Self:
+        machine = LedgerMachine(risk if risk is not None else RiskEngine())
+        try:
+            _replay(machine, plan.read(), place=plan.place)
+            store = plan.repair(durability=durability)
+        except BaseException:
+            plan.abandon()
+            raise
+        ledger = cls.__new__(cls)
+        ledger._assemble(
+            Committer(machine, store, clock if clock is not None else SystemClock()), home=home, trace=None
+        )
+        return ledger
+
+    def _found(
+        self, opening: Opening | None, *, name: str, correlation_id: str | UUID, entropy: Entropy
+    ) -> None:
+        batch = genesis_batch(
+            opening or {},
+            name=name,
+            keyring=Keyring.unsigned(),
+            nonce=entropy(NONCE_BYTES).hex(),
+            correlation_id=str(correlation_id),
+        )
+        self._committer.commit(PreparedBatch(batch))
+
+    def _check_opening(self, opening: Opening) -> None:
+        given = {money.asset: money.amount for money in _capital(opening)}
+        found = {
+            posting.account.asset: posting.amount
+            for posting in self.entry(1).postings
+            if posting.side is posting.account.category.normal_balance
+        }
+        if given != found:
+            has = ", ".join(f"{amount} {asset}" for asset, amount in found.items()) or "nothing"
+            raise ConfigurationError(f"the ledger was opened with {has}, which is not the opening given")
+
+    # ------------------------------------------------------------------ committing
+
+    def commit(self, entry: UnsignedEntry) -> JournalEntry:
+        """Commit one entry; it is durable when this returns.
+
+        Raises `InvalidInput` or `Refused` kinds, in which case nothing was changed, and
+        `StoreError` kinds.
+        """
+        return self._take(entry)
+
+    def commit_batch(self, entries: Iterable[UnsignedEntry]) -> tuple[JournalEntry, ...]:
+        """Commit entries all or nothing, each judged against the state left by the one before."""
+        sealed = self._committer.commit(PreparedBatch(_entries(entries)))
+        return tuple(line for line in Committed(sealed).lines if isinstance(line, JournalEntry))
+
+    def commit_each(self, items: Iterable[Item]) -> Outcomes:
+        """Commit many independent entries, or small batches, with as few syncs as possible.
+
+        Each is judged on its own and is either `Committed` or `Refused`. Malformed items raise
+        `InvalidInput` before anything is committed.
+        """
+        single = PreparedBatch.single
+        batches = [
+            single(item) if type(item) is UnsignedEntry else PreparedBatch(_entries(item)) for item in items
+        ]
+        return Outcomes(
+            [
+                outcome if isinstance(outcome, Exception) else Committed(outcome)
+                for outcome in self._committer.commit_each(batches)
+            ]
+        )
+
+    def batch(self, *, correlation_id: str | UUID | None = None) -> Batch:
+        """Start a batch: the verbs of the ledger, committed together when the block ends."""
+        trace = self._correlation_id if correlation_id is None else correlation_id
+        return Batch(self.commit_batch, correlation_id=trace)
+
+    def preview(self, item: Item) -> Table[BalanceChange]:
+        """Say what committing an entry or a batch would do to each account, and do nothing.
+
+        Raises what the commit would raise.
+        """
+        entries = (item,) if isinstance(item, UnsignedEntry) else _entries(item)
+        return Table(self._committer.preview(PreparedBatch(entries)), row_type=BalanceChange)
+
+    def bind(self, *, correlation_id: str | UUID) -> Self:
+        """Give the same ledger with a default correlation id; closing either closes both."""
+        bound = type(self).__new__(type(self))
+        bound._assemble(self._committer, home=self._home, trace=str(correlation_id))
+        return bound
+
+    def _take(self, draft: UnsignedEntry) -> JournalEntry:
+        if not isinstance(draft, UnsignedEntry):
+            raise InvalidType(f"commit takes an UnsignedEntry, not {type(draft).__name__}")
+        line = self._committer.commit(PreparedBatch.single(draft)).view(0)
+        assert isinstance(line, JournalEntry)
+        return line
+
+    # ------------------------------------------------------------------ life
+
+    def close(self) -> None:
+        """Close the ledger and let go of its home. Closing twice is harmless."""
+        self._committer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        place = repr(str(self._home.path)) if self._home is not None else repr(self._committer.store)
+        state = "" if self._committer.state == "open" else f", {self._committer.state}"
+        return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, unsigned{state}>"
+
+
+def _capital(opening: Opening | None) -> list[Money]:
+    """Read an opening; typed errors for what is no capital."""
+    if opening is None:
+        return []
+    if not isinstance(opening, Mapping):
+        raise InvalidType(f"an opening maps assets to amounts, not {type(opening).__name__}")
+    return [Money(amount, asset) for asset, amount in opening.items()]
+
+
+def _check_founding(opening: Opening | None, *, name: str, correlation_id: str | UUID) -> None:
+    """Judge what a genesis would say before any directory is made."""
+    genesis_batch(
+        {money.asset: money.amount for money in _capital(opening)},
+        name=name,
+        keyring=Keyring.unsigned(),
+        nonce="0" * (2 * NONCE_BYTES),
+        correlation_id=check_correlation_id(correlation_id),
+    )
+
+
+def _entries(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:
+    """Take the entries of a batch; records are written by verbs of their own."""
+    try:
+        entries = tuple(items)
+    except TypeError:
+        raise InvalidType(f"a batch is a sequence of UnsignedEntry, not {type(items).__name__}") from None
+    for entry in entries:
+        if not isinstance(entry, UnsignedEntry):
+            raise InvalidType(f"a batch is made of UnsignedEntry, not {type(entry).__name__}")
+    return entries
+
+
+def _replay(
+    machine: LedgerMachine,
+    lines: Iterable[bytes],
+    *,
+    place: Callable[[JournalCorrupt], JournalCorrupt] = lambda error: error,
+) -> None:
+    """Bring a new machine to where the journal stands."""
+    accept = machine.accept
+    try:
+        for line in lines:
+            accept(line)
+        if machine.in_batch:
+            raise JournalCorrupt("the last batch is unfinished", sequence=machine.head.sequence + 1)
+    except JournalCorrupt as error:
+        raise place(error) from error.__cause__
+    machine.close_group()

@@ -1,0 +1,144 @@
+"""Tables: what listings return. A sequence of rows that prints itself, in a terminal and in Jupyter.
+
+>>> import attrs
+>>> @attrs.frozen
+... class Row:
+...     asset: str
+...     amount: int
+>>> print(Table([Row("USDT", 5), Row("BTC", 12)], row_type=Row))
+asset  amount
+-----  ------
+USDT        5
+BTC        12
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar, overload
+
+import attrs
+
+from bibank.model.account import AccountKey
+from bibank.model.amount import Amount, SignedAmount
+from bibank.model.entry import Posting
+from bibank.model.json_value import thaw
+from bibank.model.timestamp import format_timestamp
+
+Row = TypeVar("Row")
+
+_MAX_CELL = 60
+"""Characters of a cell in plain text and HTML; `to_dicts` cuts nothing."""
+
+_MAX_SHOWN = 200
+"""Rows that a table prints; it says how many it left out."""
+
+
+class Table(Sequence[Row], Generic[Row]):
+    """An immutable sequence of attrs rows.
+
+    Index, slice (a slice is a `Table`) and iterate it; `print` it; show it in a notebook;
+    `to_dicts()` gives plain JSON-ready values with amounts as text.
+    """
+
+    __slots__ = ("_row_type", "_rows")
+
+    def __init__(self, rows: Iterable[Row], *, row_type: type[Row]) -> None:
+        self._rows = tuple(rows)
+        self._row_type = row_type
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Table[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Table[Row]:
+        """Give one row, or a table of a slice of them."""
+        if isinstance(index, slice):
+            return Table(self._rows[index], row_type=self._row_type)
+        return self._rows[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows == other._rows if isinstance(other, Table) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns: the row type's fields in their order."""
+        return tuple(field.name for field in attrs.fields(self._row_type))  # type: ignore[arg-type]  # rows are attrs
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Give each row as a dict of JSON values: amounts, times and keys as text."""
+        return [{name: plain(getattr(row, name)) for name in self.columns} for row in self._rows]
+
+    def __repr__(self) -> str:
+        return f"<Table of {len(self)} {self._row_type.__name__} rows>"
+
+    def __str__(self) -> str:
+        shown = self._rows[:_MAX_SHOWN]
+        rows = [[_cell(getattr(row, name)) for name in self.columns] for row in shown]
+        right = [
+            all(_is_number(getattr(row, name)) for row in shown) and bool(shown) for name in self.columns
+        ]
+        widths = [max(map(len, column)) for column in zip(self.columns, *rows, strict=True)]
+        lines = [self.columns, tuple("-" * width for width in widths), *rows]
+        text = [
+            "  ".join(
+                cell.rjust(width) if is_right else cell.ljust(width)
+                for cell, width, is_right in zip(line, widths, right, strict=True)
+            ).rstrip()
+            for line in lines
+        ]
+        if len(self) > _MAX_SHOWN:
+            text.append(f"... and {len(self) - _MAX_SHOWN} more rows")
+        return "\n".join(text)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td>{html.escape(_cell(getattr(row, name)))}</td>" for name in self.columns)
+            + "</tr>"
+            for row in self._rows[:_MAX_SHOWN]
+        )
+        more = f"<p>... and {len(self) - _MAX_SHOWN} more rows</p>" if len(self) > _MAX_SHOWN else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, Amount, SignedAmount))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple) and value and isinstance(value[0], Posting):
+        text = "; ".join(f"{p.side.value} {p.account} {p.amount}" for p in value)
+    else:
+        text = "" if value is None else str(plain(value))
+    return text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 3] + "..."
+
+
+def plain(value: Any) -> Any:
+    """Turn a value of the model into JSON values: the one place where rows become plain data."""
+    if isinstance(value, (Amount, SignedAmount, AccountKey)):
+        return str(value)
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return thaw(value)  # type: ignore[arg-type]  # mappings in rows are frozen JSON
+    if attrs.has(type(value)):
+        return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,79 @@
+"""What became of many independent commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+from bibank.errors import Refused
+from bibank.journal.batches import SealedBatch
+from bibank.model.entry import JournalEntry
+from bibank.model.record import JournalLine
+
+
+class Committed:
+    """One item that was committed and is durable. Its lines are built when they are looked at."""
+
+    __slots__ = ("_sealed",)
+
+    def __init__(self, sealed: SealedBatch) -> None:
+        self._sealed = sealed
+
+    def __repr__(self) -> str:
+        return f"<Committed {', '.join(map(str, self.sequences))}>"
+
+    @property
+    def sequences(self) -> range:
+        """The sequences of the item's lines."""
+        return range(self._sealed.first, self._sealed.first + len(self._sealed.lines))
+
+    @property
+    def lines(self) -> tuple[JournalLine, ...]:
+        """The item's lines."""
+        return tuple(map(self._sealed.view, range(len(self._sealed.lines))))
+
+    @property
+    def entry(self) -> JournalEntry:
+        """The item's first entry."""
+        return next(line for line in self.lines if isinstance(line, JournalEntry))
+
+
+class Outcomes(Sequence[Committed | Refused]):
+    """One outcome for each item of `commit_each`, in the order of the items."""
+
+    __slots__ = ("_outcomes",)
+
+    def __init__(self, outcomes: Iterable[Committed | Refused]) -> None:
+        self._outcomes = tuple(outcomes)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __iter__(self) -> Iterator[Committed | Refused]:
+        return iter(self._outcomes)
+
+    @overload
+    def __getitem__(self, index: int) -> Committed | Refused: ...
+    @overload
+    def __getitem__(self, index: slice) -> Outcomes: ...
+    def __getitem__(self, index: int | slice) -> Committed | Refused | Outcomes:
+        """Give one outcome, or the outcomes of a slice."""
+        return Outcomes(self._outcomes[index]) if isinstance(index, slice) else self._outcomes[index]
+
+    def __repr__(self) -> str:
+        return f"<Outcomes: {len(self.committed)} committed, {len(self.refused)} refused>"
+
+    @property
+    def committed(self) -> tuple[Committed, ...]:
+        """The items that were committed."""
+        return tuple(outcome for outcome in self._outcomes if isinstance(outcome, Committed))
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """The refusals, as the errors that a single commit would have raised."""
+        return tuple(outcome for outcome in self._outcomes if isinstance(outcome, Refused))
+
+    def raise_for_refusals(self) -> None:
+        """Raise the first refusal, if there is one."""
+        for refusal in self.refused:
+            raise refusal

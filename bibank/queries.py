@@ -1,0 +1,160 @@
+"""The questions that can be asked of a ledger. What they show is durable."""
+
+from __future__ import annotations
+
+from itertools import islice
+from uuid import UUID
+
+from bibank.audit import AuditReport, audit_lines
+from bibank.committer import Committer
+from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
+from bibank.journal.accounts import Account
+from bibank.journal.codec import decode_line
+from bibank.journal.machine import LedgerMachine
+from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
+from bibank.model.amount import SignedAmount
+from bibank.model.balance import AccountBalance, Balance
+from bibank.model.entry import JournalEntry
+from bibank.model.lines import Head
+from bibank.model.money import check_asset
+from bibank.model.record import JournalLine
+from bibank.model.table import Table
+from bibank.store.protocol import LedgerStore
+
+
+class Queries:
+    """Everything that reads. Needs a committer, whose lock it takes for each look."""
+
+    _committer: Committer
+
+    @property
+    def ledger_id(self) -> str:
+        """The id that certifies itself: `<name>/<fingerprint>`."""
+        return self._committer.machine.ledger_id
+
+    @property
+    def head(self) -> Head:
+        """The last durable line: its sequence and hash."""
+        return self._committer.store.head()
+
+    def entry(self, sequence: int) -> JournalEntry:
+        """Give one entry; `UnknownSequence` when there is none, or the line is a record."""
+        line = self._line(sequence)
+        if not isinstance(line, JournalEntry):
+            raise UnknownSequence(f"line {sequence} is a {line.kind.value} record, not an entry")
+        return line
+
+    def entries(self, *, after_sequence: int = 0, limit: int | None = None) -> Table[JournalEntry]:
+        """List entries in journal order: those after a sequence, at most `limit` of them."""
+        if limit is not None and limit < 0:
+            raise InvalidValue(f"limit {limit} is negative")
+        with self._committer.reading():
+            lines = self._committer.store.read(after_sequence=_check_sequence(after_sequence, minimum=0))
+        found = (line for line in map(decode_line, lines) if isinstance(line, JournalEntry))
+        return Table(islice(found, limit), row_type=JournalEntry)
+
+    def accounts(self, prefix: str = "") -> Table[AccountBalance]:
+        """List the accounts whose key begins with a text, sorted by key, each with its balance."""
+        if not isinstance(prefix, str):
+            raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
+        with self._committer.reading() as machine:
+            rows = [_account_balance(account) for account in machine.book.with_prefix(prefix)]
+        return Table(rows, row_type=AccountBalance)
+
+    def balance(self, owner: Owner, asset: str | None = None) -> Balance:
+        """Tell the balance of an owner in one asset, or of exactly one account.
+
+        An owner's is AVAILABLE and LOCKED together, and each. With an `AccountKey` the asset may be
+        left out. An account that nobody used has a balance of zero.
+        """
+        if isinstance(owner, AccountKey):
+            if asset is not None and asset != owner.asset:
+                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
+            with self._committer.reading() as machine:
+                units = _units(machine, owner.text)
+            return _balance(owner.asset, available=units, pending=0)
+        if asset is None:
+            raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
+        prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}"
+        with self._committer.reading() as machine:
+            available, pending = (
+                _units(machine, f"{prefix}:{AVAILABLE}"),
+                _units(machine, f"{prefix}:{LOCKED}"),
+            )
+        return _balance(asset, available=available, pending=pending)
+
+    def balances(self, owner: str | UUID) -> Table[Balance]:
+        """List an owner's balances, one row an asset, sorted by asset."""
+        prefix = f"LIAB:USER:{owner_id(owner)}:"
+        with self._committer.reading() as machine:
+            assets = sorted({account.klass.asset for account in machine.book.with_prefix(prefix)})
+            rows = [
+                _balance(
+                    asset,
+                    available=_units(machine, f"{prefix}{asset}:{AVAILABLE}"),
+                    pending=_units(machine, f"{prefix}{asset}:{LOCKED}"),
+                )
+                for asset in assets
+            ]
+        return Table(rows, row_type=Balance)
+
+    def audit(self) -> AuditReport:
+        """Read the whole journal again and recompute everything; `JournalCorrupt` where it breaks."""
+        with self._committer.reading() as machine:
+            head = machine.head
+            store = self._committer.store
+            lines = store.read()
+            balances = {account.text: account.balance for account in machine.book}
+        report = audit_lines(islice(lines, head.sequence), place=_Placer(store), balances=balances)
+        if report.head != head:
+            raise JournalCorrupt(
+                f"the journal ends at line {report.head.sequence}, the ledger stands at {head.sequence}",
+                sequence=report.head.sequence + 1,
+            )
+        return report
+
+    def _line(self, sequence: int) -> JournalLine:
+        _check_sequence(sequence, minimum=1)
+        with self._committer.reading() as machine:
+            if sequence > machine.head.sequence:
+                raise UnknownSequence(f"there is no line {sequence}; the last is {machine.head.sequence}")
+            return decode_line(next(iter(self._committer.store.read(after_sequence=sequence - 1))))
+
+
+def _check_sequence(sequence: int, *, minimum: int) -> int:
+    if isinstance(sequence, bool) or not isinstance(sequence, int):
+        raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
+    if sequence < minimum:
+        raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
+    return sequence
+
+
+def _units(machine: LedgerMachine, text: str) -> int:
+    account = machine.book.find(text)
+    return account.balance if account is not None else 0
+
+
+def _balance(asset: str, *, available: int, pending: int) -> Balance:
+    return Balance(
+        asset=asset,
+        posted=SignedAmount.from_units(available + pending),
+        pending=SignedAmount.from_units(pending),
+        available=SignedAmount.from_units(available),
+    )
+
+
+def _account_balance(account: Account) -> AccountBalance:
+    return AccountBalance(account=account.key, balance=SignedAmount.from_units(account.balance))
+
+
+class _Placer:
+    """Adds file and line to an error where the store knows them."""
+
+    def __init__(self, store: LedgerStore) -> None:
+        self._locate = getattr(store, "locate", None)
+
+    def __call__(self, error: JournalCorrupt) -> JournalCorrupt:
+        if self._locate is None or error.file is not None:
+            return error
+        file, line = self._locate(error.sequence)
+        return type(error)(error.reason, sequence=error.sequence, file=file, line=line)

@@ -1,0 +1,120 @@
+"""The engine: sufficiency first, then the host's rules in order; the first refusal wins.
+
+In memory, integer, deterministic, rebuilt from the journal, and fail-closed: a rule that raises has
+refused. It never reads a projection (phase 1, 5.3).
+
+>>> from bibank.risk.engine import RiskEngine
+>>> RiskEngine().rule_names
+('sufficiency/1',)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from bibank.errors import ConfigurationError, Refused, RuleFailed, excerpt
+from bibank.journal.accounts import AccountBook
+from bibank.journal.gate import Moves
+from bibank.model.entry import UnsignedEntry
+from bibank.model.stamped import StampedLine
+from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
+from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
+from bibank.risk.view import RiskView, RuleState
+
+_RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
+
+
+class RiskEngine:
+    """The gatekeeper of one ledger. Give each ledger an engine of its own.
+
+    `rules` are judged in order after sufficiency. Raises `ConfigurationError` for a name that
+    does not end in a version, or that appears twice.
+    """
+
+    def __init__(self, rules: Sequence[RiskRule] = ()) -> None:
+        self._rules = tuple(rules)
+        self._undo: list[tuple[RuleState, str, object]] = []
+        names = [rule.name for rule in self._rules]
+        for name in names:
+            if _RULE_NAME.fullmatch(name) is None:
+                raise ConfigurationError(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
+            if name == SUFFICIENCY_NAME or names.count(name) > 1:
+                raise ConfigurationError(f"there are two rules named {name!r}")
+        self._states = {name: RuleState(self._undo) for name in names}
+        self._stateful = tuple(rule for rule in self._rules if isinstance(rule, StatefulRiskRule))
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """The names of all rules, in the order in which they judge."""
+        return (SUFFICIENCY_NAME, *(rule.name for rule in self._rules))
+
+    @property
+    def remembers(self) -> bool:
+        """Whether any rule has a memory."""
+        return bool(self._stateful)
+
+    def judge(
+        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+    ) -> Refused | None:
+        """Ask every rule; give the first refusal. Never raises."""
+        refused = check_sufficiency(moves)
+        if refused is not None or not self._rules:
+            return refused
+        for rule in self._rules:
+            mark = len(self._undo)
+            try:
+                view = RiskView(book, moves, sequence=sequence, now=now, state=self._states[rule.name])
+                refusal = rule.check(entry, view)
+                if refusal is not None:
+                    return _as_refused(rule.name, refusal)
+            except Exception as error:
+                return _failed(rule.name, error)
+            finally:
+                self._take_back(mark)  # a check remembers nothing
+        return None
+
+    def apply(self, line: StampedLine) -> None:
+        """Let the rules with a memory take note of a line; `RuleFailed` when one raises."""
+        for rule in self._stateful:
+            try:
+                rule.apply(line, self._states[rule.name])
+            except Exception as error:
+                raise _failed(rule.name, error) from error
+
+    def mark(self) -> None:
+        """Begin a batch: what the rules know now is what `rollback` returns to."""
+        self._undo.clear()
+
+    def rollback(self) -> None:
+        """Forget what the rules noted since the last mark."""
+        self._take_back(0)
+
+    def _take_back(self, mark: int) -> None:
+        while len(self._undo) > mark:
+            state, key, value = self._undo.pop()
+            state.restore(key, value)
+
+
+def _failed(rule: str, error: Exception) -> RuleFailed:
+    failed = RuleFailed(
+        f"rule {rule} raised {type(error).__name__}: {excerpt(str(error))}",
+        rule=rule,
+        advice="nothing passes until the rule answers",
+    )
+    failed.__cause__ = error
+    return failed
+
+
+def _as_refused(rule: str, refusal: Refusal) -> Refused:
+    return Refused(
+        refusal.message,
+        rule=rule,
+        advice=refusal.advice,
+        account=refusal.account,
+        asset=refusal.asset,
+        required=refusal.required,
+        available=refusal.available,
+        shortfall=refusal.shortfall,
+    )

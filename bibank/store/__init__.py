@@ -1,0 +1,1 @@
+"""Stores: where the lines of a ledger are kept. A store never looks inside a line."""

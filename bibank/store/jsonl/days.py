@@ -1,0 +1,123 @@
+"""Day files: finding lines in them, forwards from a sequence, without loading them.
+
+A sparse index keeps one offset for every 512 lines, so that a line in a journal of millions is
+found by one seek, and the index costs a few bytes for a hundred lines.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import attrs
+
+from bibank.errors import JournalCorrupt
+from bibank.journal.codec import MAX_LINE_BYTES
+from bibank.store.jsonl.files import Files
+
+DAY_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl", re.ASCII)
+_CHUNK_BYTES = 1 << 20
+_STRIDE = 512
+"""Lines between two offsets of the index."""
+
+
+@attrs.define
+class DayFile:
+    """One file of the journal: which lines it holds and where its content ends."""
+
+    name: str
+    size: int
+    """Bytes of content: up to and with the last newline that counts."""
+    first_sequence: int = 0
+    lines: int = 0
+    offsets: array[int] = attrs.field(factory=lambda: array("Q"), repr=False)
+
+    @property
+    def last_sequence(self) -> int:
+        """The sequence of the last line, or of the last line before, when there is none."""
+        return self.first_sequence + self.lines - 1
+
+    def note(self, offset: int) -> None:
+        """Index the next line, which begins at an offset."""
+        if self.lines % _STRIDE == 0:
+            self.offsets.append(offset)
+        self.lines += 1
+
+
+def day_names(files: Files) -> list[str]:
+    """Name the day files, oldest first."""
+    return sorted(name for name in files.listdir() if DAY_NAME.fullmatch(name))
+
+
+def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[bytes]:
+    """Give what stands between newlines, from an offset; the last one may lack its newline.
+
+    A segment longer than a line may be is given cut, one byte too long, so that whoever decodes
+    it refuses it; memory stays bounded whatever the file holds.
+    """
+    rest = b""
+    offset = start
+    while offset < stop:
+        chunk = files.read(name, offset=offset, size=min(_CHUNK_BYTES, stop - offset))
+        if not chunk:
+            break
+        offset += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+        if len(rest) > MAX_LINE_BYTES:
+            yield rest[: MAX_LINE_BYTES + 1]
+            return
+    if rest:
+        yield rest
+
+
+class Days:
+    """The day files of one journal, in order, with their index."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.files: list[DayFile] = []
+
+    def scan(self) -> Iterator[bytes]:
+        """Give every line from the first on, indexing on the way."""
+        sequence = 0
+        for day in self.files:
+            day.first_sequence = sequence + 1
+            day.lines = 0
+            del day.offsets[:]
+            offset = 0
+            for line in segments(self._files, day.name, start=0, stop=day.size):
+                day.note(offset)
+                offset += len(line) + 1
+                yield line
+            sequence += day.lines
+
+    def read(self, *, after_sequence: int) -> Iterator[bytes]:
+        """Give the lines after a sequence, from the files as they are indexed now."""
+        days = list(self.files)
+        at = max(bisect_right([day.first_sequence for day in days], after_sequence + 1) - 1, 0)
+        for day in days[at:]:
+            skip = max(after_sequence + 1 - day.first_sequence, 0)
+            if skip >= day.lines:
+                continue
+            start = day.offsets[skip // _STRIDE]
+            lines = segments(self._files, day.name, start=start, stop=day.size)
+            for _ in range(skip % _STRIDE):
+                next(lines)
+            yield from lines
+
+    def locate(self, sequence: int) -> tuple[str, int]:
+        """Say in which file, and which line of it, a sequence stands or would stand."""
+        for day in reversed(self.files):
+            if day.first_sequence and sequence >= day.first_sequence:
+                return day.name, sequence - day.first_sequence + 1
+        return (self.files[0].name if self.files else "", sequence)
+
+    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+        """Give the same error with file and line."""
+        if error.file is not None or not self.files:
+            return error
+        file, line = self.locate(error.sequence)
+        return type(error)(error.reason, sequence=error.sequence, file=file, line=line)

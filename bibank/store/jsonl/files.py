@@ -1,0 +1,289 @@
+"""The port to the operating system: every file operation of the journal goes through `Files`.
+
+One object stands for one directory; names are plain file names in it. Tests put a simulator behind
+the same protocol. `OsFiles` opens everything relative to one directory descriptor, follows no
+symbolic links, and turns each `OSError` into a `StoreError` where nothing can be half done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import stat as stat_module
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from bibank.errors import ConfigurationError, LedgerBusy, StoreUnavailable
+
+_FILE_MODE = 0o600
+_DIRECTORY_MODE = 0o700
+_MAX_LOCK_BYTES = 512
+
+
+@attrs.frozen(kw_only=True)
+class FileStat:
+    """What the journal needs to know of a file."""
+
+    size: int
+    is_regular: bool
+    links: int
+    owner: int
+
+
+class Files(Protocol):
+    """One directory of the operating system. Handles are opaque integers."""
+
+    def listdir(self) -> list[str]:
+        """Name the files in the directory; empty when it does not exist."""
+
+    def stat(self, name: str) -> FileStat | None:
+        """Describe a file without following links; None when there is none."""
+
+    def mkdir(self) -> None:
+        """Make the directory and its parents, each synced into its parent."""
+
+    def read(self, name: str, *, offset: int, size: int) -> bytes:
+        """Read up to `size` bytes; fewer only at the end of the file."""
+
+    def open_append(self, name: str) -> int:
+        """Open a file for appending, making it when it is not there."""
+
+    def write(self, handle: int, data: bytes) -> int:
+        """Write at the end; give how many bytes were taken."""
+
+    def pwrite(self, handle: int, data: bytes, *, offset: int) -> int:
+        """Write at an offset; give how many bytes were taken."""
+
+    def fdatasync(self, handle: int) -> None:
+        """Make a file's content durable."""
+
+    def fsync_dir(self) -> None:
+        """Make the directory's entries durable."""
+
+    def truncate(self, name: str, *, size: int) -> None:
+        """Cut a file to a size and make that durable."""
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename a file over another."""
+
+    def lock(self, name: str) -> int:
+        """Take the writer's lock at once or raise `LedgerBusy`; `close` releases it."""
+
+    def free_bytes(self) -> int:
+        """Tell how many bytes may still be written."""
+
+    def close(self, handle: int) -> None:
+        """Close a handle."""
+
+
+class OsFiles:
+    """`Files` on a real directory (POSIX).
+
+    Raises `ConfigurationError` on a platform that cannot hold a home.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not hasattr(os, "fdatasync") and sys.platform != "darwin":
+            raise ConfigurationError(
+                "a home needs Linux or macOS; in_memory ledgers and verification work here"
+            )
+        self.directory = directory
+        self._directory_handle: int | None = None
+
+    def __repr__(self) -> str:
+        return f"OsFiles({str(self.directory)!r})"
+
+    def listdir(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.directory))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unavailable("list", self.directory, error) from error
+
+    def stat(self, name: str) -> FileStat | None:
+        try:
+            found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unavailable("look at", self.directory / name, error) from error
+        return _describe(found)
+
+    def mkdir(self) -> None:
+        missing = []
+        path = self.directory
+        while not path.exists():
+            missing.append(path)
+            path = path.parent
+        try:
+            for path in reversed(missing):
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir(mode=_DIRECTORY_MODE)
+                _sync_directory(path.parent)
+        except OSError as error:
+            raise _unavailable("make", self.directory, error) from error
+
+    def read(self, name: str, *, offset: int, size: int) -> bytes:
+        try:
+            with _opened(name, os.O_RDONLY, self._directory()) as handle:
+                parts = []
+                while size:
+                    part = os.pread(handle, size, offset)
+                    if not part:
+                        break
+                    parts.append(part)
+                    offset += len(part)
+                    size -= len(part)
+                return b"".join(parts)
+        except OSError as error:
+            raise _unavailable("read", self.directory / name, error) from error
+
+    def open_append(self, name: str) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        try:
+            handle = _open(name, flags, self._directory())
+        except OSError as error:
+            raise _unavailable("open", self.directory / name, error) from error
+        found = _describe(os.fstat(handle))
+        if not found.is_regular or found.links != 1 or found.owner != os.geteuid():
+            os.close(handle)
+            raise StoreUnavailable(f"{self.directory / name} is not a plain file of ours with one link")
+        return handle
+
+    def write(self, handle: int, data: bytes) -> int:
+        return os.write(handle, data)
+
+    def pwrite(self, handle: int, data: bytes, *, offset: int) -> int:
+        return os.pwrite(handle, data, offset)
+
+    def fdatasync(self, handle: int) -> None:
+        _sync_content(handle)
+
+    def fsync_dir(self) -> None:
+        os.fsync(self._directory())
+
+    def truncate(self, name: str, *, size: int) -> None:
+        try:
+            with _opened(name, os.O_RDWR, self._directory()) as handle:
+                os.ftruncate(handle, size)
+                os.fsync(handle)
+        except OSError as error:
+            raise _unavailable("cut", self.directory / name, error) from error
+
+    def replace(self, source: str, target: str) -> None:
+        directory = self._directory()
+        os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+
+    def lock(self, name: str) -> int:
+        import fcntl
+
+        try:
+            handle = _open(name, os.O_RDWR | os.O_CREAT, self._directory())
+        except OSError as error:
+            raise _unavailable("open", self.directory / name, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here, there = os.fstat(handle), os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+            if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
+                raise LedgerBusy(
+                    f"{self.directory / name} was replaced while it was locked", pid=None, host=None
+                )
+            holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, holder, 0)
+        except OSError as error:
+            busy = _busy(self.directory, handle) if error.errno in (errno.EAGAIN, errno.EACCES) else None
+            os.close(handle)
+            raise busy or _unavailable("lock", self.directory / name, error) from error
+        except BaseException:
+            os.close(handle)
+            raise
+        return handle
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.directory)
+        return found.f_bavail * found.f_frsize
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def _directory(self) -> int:
+        if self._directory_handle is None:
+            try:
+                self._directory_handle = os.open(
+                    self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+                )
+            except OSError as error:
+                raise _unavailable("open", self.directory, error) from error
+        return self._directory_handle
+
+    def release(self) -> None:
+        """Close the directory itself."""
+        if self._directory_handle is not None:
+            os.close(self._directory_handle)
+            self._directory_handle = None
+
+
+def _open(name: str, flags: int, directory: int) -> int:
+    return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def _opened(name: str, flags: int, directory: int) -> Iterator[int]:
+    handle = _open(name, flags, directory)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _describe(found: os.stat_result) -> FileStat:
+    return FileStat(
+        size=found.st_size,
+        is_regular=stat_module.S_ISREG(found.st_mode),
+        links=found.st_nlink,
+        owner=found.st_uid,
+    )
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+if sys.platform == "darwin":
+
+    def _sync_content(handle: int) -> None:
+        import fcntl
+
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)  # fsync alone stops at the drive's cache there
+else:
+
+    def _sync_content(handle: int) -> None:
+        os.fdatasync(handle)
+
+
+def _unavailable(verb: str, path: Path, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(f"cannot {verb} {path}: {error.strerror}")
+
+
+def _busy(directory: Path, handle: int) -> LedgerBusy:
+    pid = host = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        holder = json.loads(os.pread(handle, _MAX_LOCK_BYTES, 0))
+        pid, host = holder.get("pid"), holder.get("host")
+    who = f"process {pid} on {host}" if pid is not None else "another process"
+    if pid == os.getpid() and host == socket.gethostname():
+        who = f"this very process ({pid})"
+    return LedgerBusy(f"{directory} is being written by {who}; one process writes a home", pid=pid, host=host)

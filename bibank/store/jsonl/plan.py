@@ -1,0 +1,164 @@
+"""Opening a journal: survey first, repair only after the surviving lines were accepted.
+
+An `OpenPlan` changes nothing. Its reader replays `read()` through the machine; only then does
+`repair()` set torn bytes aside and give a store that can be written. `abandon()` walks away.
+
+Directories and files are looked at in this order: lock, day files, tail of the newest one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from bibank.errors import BibankError, JournalCorrupt, JournalTorn
+from bibank.journal.codec import decode_line
+from bibank.model.entry import JournalEntry
+from bibank.model.lines import Head
+from bibank.store.jsonl.days import DayFile, Days, day_names
+from bibank.store.jsonl.files import Files, OsFiles
+from bibank.store.jsonl.tail import Torn, content_end, examine_tail, last_line
+from bibank.store.jsonl.writer import JsonlStore
+
+LOCK_NAME = ".lock"
+_COPY_BYTES = 1 << 20
+
+logger = logging.getLogger("bibank")
+
+Durability = Literal["sync", "none"]
+
+
+class OpenPlan:
+    """What a journal holds, and what opening it for writing would set aside."""
+
+    def __init__(self, files: Files, days: Days, head: Head, torn: Torn | None, lock: int | None) -> None:
+        self.head = head
+        self.torn = torn
+        self._files = files
+        self._days = days
+        self._lock = lock
+
+    def read(self) -> Iterator[bytes]:
+        """Give every surviving line from the first on."""
+        return self._days.scan()
+
+    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+        """Give the same error with file and line."""
+        return self._days.place(error)
+
+    def raise_if_torn(self) -> None:
+        """Raise `JournalTorn` when the journal ends in an incomplete write."""
+        torn = self.torn
+        if torn is not None:
+            raise JournalTorn(
+                f"{torn.reason}: {torn.size} bytes follow the last whole batch; "
+                "opening the ledger for writing sets them aside",
+                sequence=self.head.sequence + 1,
+                file=torn.file,
+                line=torn.line,
+            )
+
+    def repair(self, *, durability: Durability = "sync") -> JsonlStore:
+        """Set torn bytes aside and give the store. Needs a plan that holds the lock.
+
+        The torn bytes are copied to `<day>.jsonl.torn-<sequence>`, synced, and only then cut off;
+        running it again after a crash gives the same result.
+        """
+        assert self._lock is not None, "a survey cannot repair"
+        if self.torn is not None:
+            self._set_aside(self.torn)
+        for day in self._days.files[-1:]:
+            found = self._files.stat(day.name)
+            if found is not None and found.size > day.size:
+                self._files.truncate(day.name, size=day.size)
+        return JsonlStore(self._files, self._days, self.head, self._lock, durability=durability)
+
+    def abandon(self) -> None:
+        """Let go of the lock and change nothing."""
+        if self._lock is not None:
+            self._files.close(self._lock)
+            self._lock = None
+
+    def _set_aside(self, torn: Torn) -> None:
+        name = self._free_name(f"{torn.file}.torn-{self.head.sequence + 1}")
+        handle = self._files.open_append(name)
+        try:
+            done = 0
+            while done < torn.size:
+                part = self._files.read(
+                    torn.file, offset=torn.offset + done, size=min(_COPY_BYTES, torn.size - done)
+                )
+                done += len(part)
+                while part:
+                    part = part[self._files.write(handle, part) :]
+            self._files.fdatasync(handle)
+        finally:
+            self._files.close(handle)
+        self._files.fsync_dir()
+        logger.warning(
+            "%s:%d: %s; %d bytes set aside in %s", torn.file, torn.line, torn.reason, torn.size, name
+        )
+
+    def _free_name(self, name: str) -> str:
+        taken = set(self._files.listdir())
+        numbered = name
+        number = 1
+        while numbered in taken:
+            number += 1
+            numbered = f"{name}-{number}"
+        return numbered
+
+
+def plan_journal(directory: Path | Files) -> OpenPlan:
+    """Take the writer's lock and survey a journal for opening.
+
+    Raises `LedgerBusy`, `JournalCorrupt` for damage that no crash explains, `StoreUnavailable`.
+    """
+    files = OsFiles(directory) if isinstance(directory, Path) else directory
+    lock = files.lock(LOCK_NAME)
+    try:
+        return _survey(files, lock)
+    except BaseException:
+        files.close(lock)
+        raise
+
+
+def survey_journal(directory: Path | Files) -> OpenPlan:
+    """Survey a journal for reading only: no lock, nothing made, nothing repaired."""
+    return _survey(OsFiles(directory) if isinstance(directory, Path) else directory, None)
+
+
+def _survey(files: Files, lock: int | None) -> OpenPlan:
+    days = Days(files)
+    names = day_names(files)
+    if not names:
+        return OpenPlan(files, days, Head(), None, lock)
+    for name in names[:-1]:
+        days.files.append(DayFile(name=name, size=content_end(files, name)))
+    before = _head_of_older(files, days)
+    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, names[0]))
+    days.files.append(DayFile(name=names[-1], size=tail.content))
+    return OpenPlan(files, days, tail.head or before, tail.torn, lock)
+
+
+def _head_of_older(files: Files, days: Days) -> Head:
+    """Read the head that the older files leave; whatever is wrong with them, replay will say."""
+    for day in reversed(days.files):
+        if day.size:
+            try:
+                line = decode_line(last_line(files, day.name, end=day.size))
+            except BibankError:
+                return Head()
+            return Head(line.sequence, line.hash)
+    return Head()
+
+
+def _ledger_id(files: Files, first_name: str) -> str | None:
+    first = files.read(first_name, offset=0, size=1 << 16).partition(b"\n")[0]
+    try:
+        line = decode_line(first)
+    except BibankError:
+        return None
+    return str(line.metadata.get("bb.ledger")) if isinstance(line, JournalEntry) else None

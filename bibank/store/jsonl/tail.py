@@ -1,0 +1,169 @@
+"""The tail of a journal: telling a torn write, which is repaired, from damage, which is refused.
+
+Only the newest file can end in a torn write: a group never straddles two files, and an old file is
+synced before the new one is made. What follows the last whole batch there is either nothing, or
+one torn group (a last line without newline, NUL bytes where sectors were never written, lines of
+an unfinished batch), or damage that no crash explains.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from bibank.errors import BibankError, JournalCorrupt
+from bibank.journal.codec import MAX_LINE_BYTES, decode_line
+from bibank.journal.reference import line_hash
+from bibank.model.entry import JournalEntry
+from bibank.model.lines import Head
+from bibank.model.record import JournalLine
+from bibank.store.jsonl.days import segments
+from bibank.store.jsonl.files import Files
+
+_CHUNK_BYTES = 1 << 16
+
+
+@attrs.frozen(kw_only=True)
+class Torn:
+    """Bytes after the last whole batch that one interrupted write explains."""
+
+    file: str
+    line: int
+    offset: int
+    size: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Tail:
+    """Where the content of the newest file ends, what head that leaves, and what is torn behind it.
+
+    `content` counts bytes up to and with the last newline that counts; NULs may follow.
+    """
+
+    content: int
+    head: Head | None
+    """None when the file holds no whole batch."""
+    torn: Torn | None = None
+
+
+def content_end(files: Files, name: str) -> int:
+    """Find where a file's content ends before trailing NULs: unwritten space."""
+    found = files.stat(name)
+    end = found.size if found is not None else 0
+    while end:
+        start = max(end - _CHUNK_BYTES, 0)
+        kept = files.read(name, offset=start, size=end - start).rstrip(b"\0")
+        if kept:
+            return start + len(kept)
+        end = start
+    return 0
+
+
+def last_line(files: Files, name: str, *, end: int) -> bytes:
+    """Give the last line before an offset that stands right behind a newline."""
+    start = max(end - MAX_LINE_BYTES - 2, 0)
+    return files.read(name, offset=start, size=end - start - 1).rpartition(b"\n")[2]
+
+
+def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None) -> Tail:
+    """Look at the newest file. `before` is the head that the older files leave.
+
+    Cheap when the file ends in a whole batch; otherwise the file is read from its start. Raises
+    `JournalCorrupt` for what is neither whole nor torn.
+    """
+    end = content_end(files, name)
+    if not end:
+        return Tail(content=0, head=None)
+    if files.read(name, offset=end - 1, size=1) == b"\n":
+        try:
+            line = decode_line(last_line(files, name, end=end))
+        except BibankError:
+            pass
+        else:
+            if line.sequence == line.batch.first + line.batch.size - 1:
+                return Tail(content=end, head=Head(line.sequence, line.hash))
+    return _Examination(files, name, before, ledger_id).run()
+
+
+class _Examination:
+    """A walk over the newest file, from its start, that ends in a verdict on its tail."""
+
+    def __init__(self, files: Files, name: str, before: Head, ledger_id: str | None) -> None:
+        self.files = files
+        self.name = name
+        self.ledger_id = ledger_id
+        self.last: JournalLine | None = None
+        self.whole = before
+        self.whole_end = 0
+        self.whole_lines = 0
+        self.damage: str | None = None
+
+    def run(self) -> Tail:
+        found = self.files.stat(self.name)
+        size = found.size if found is not None else 0
+        offset = 0
+        for number, segment in enumerate(segments(self.files, self.name, start=0, stop=size), 1):
+            offset += len(segment) + 1
+            complete = offset <= size
+            line = self._decode(segment) if complete else None
+            if line is None:
+                self._note_damage(segment, number, complete=complete)
+            elif self.damage is not None:
+                self._check_behind_damage(line, number)
+            else:
+                self._follow(line, number, offset)
+        if self.damage is None:
+            if self.whole_end == size:
+                return Tail(content=size, head=self.whole)
+            self.damage = "the last batch is unfinished"
+        torn = Torn(
+            file=self.name,
+            line=self.whole_lines + 1,
+            offset=self.whole_end,
+            size=size - self.whole_end,
+            reason=self.damage,
+        )
+        return Tail(content=self.whole_end, head=self.whole if self.whole_end else None, torn=torn)
+
+    def _decode(self, segment: bytes) -> JournalLine | None:
+        """Read a line that is valid by its own form and hash."""
+        try:
+            line = decode_line(segment)
+            if line.sequence == 1 and isinstance(line, JournalEntry):
+                self.ledger_id = str(line.metadata.get("bb.ledger"))
+            if line_hash(line, ledger_id=self.ledger_id or "") == line.hash:
+                return line
+        except BibankError:
+            pass
+        return None
+
+    def _note_damage(self, segment: bytes, number: int, *, complete: bool) -> None:
+        if complete and b"\0" not in segment:
+            reason = "a complete line that is not a valid line"
+            try:
+                decode_line(segment)
+                reason = "the line's hash is not that of its content"
+            except BibankError as error:
+                reason = str(error)
+            raise self._corrupt(reason, number)
+        if self.damage is None:
+            self.damage = "a line with unwritten bytes" if complete else "the last line has no newline"
+
+    def _check_behind_damage(self, line: JournalLine, number: int) -> None:
+        if line.batch.group > self.whole.sequence + 1:
+            raise self._corrupt("a valid line of a later write group stands behind damage", number)
+
+    def _follow(self, line: JournalLine, number: int, offset: int) -> None:
+        last = self.last
+        expected = (last.sequence if last is not None else self.whole.sequence) + 1
+        if line.sequence != expected:
+            raise self._corrupt(f"sequence {line.sequence}, expected {expected}", number)
+        self.last = line
+        if line.sequence == line.batch.first + line.batch.size - 1:
+            self.whole = Head(line.sequence, line.hash)
+            self.whole_end = offset
+            self.whole_lines = number
+
+    def _corrupt(self, reason: str, number: int) -> JournalCorrupt:
+        last = self.whole.sequence - self.whole_lines
+        return JournalCorrupt(reason, sequence=last + number, file=self.name, line=number)

@@ -1,0 +1,11 @@
+"""Stores, and the protocol of a host"s own."""
+
+from __future__ import annotations
+
+from bibank.model.lines import Head, LineGroup
+from bibank.store.jsonl.plan import OpenPlan
+from bibank.store.jsonl.writer import JsonlStore
+from bibank.store.memory import MemoryStore
+from bibank.store.protocol import LedgerStore
+
+__all__ = ["Head", "JsonlStore", "LedgerStore", "LineGroup", "MemoryStore", "OpenPlan"]
