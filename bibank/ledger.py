@@ -107,7 +107,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         home = Home(path)
         ledger = cls._from_plan(home, home.plan_create(), risk, clock, durability)
         try:
-            ledger._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)
+            ledger._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)  # noqa: SLF001 - a class method building its own class
         except BaseException:
             ledger.close()
             raise
@@ -152,7 +152,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
             return cls.create(path, opening=opening, name=name, risk=risk, clock=clock, durability=durability)
         if opening is not None:
             try:
-                ledger._check_opening(opening)
+                ledger._check_opening(opening)  # noqa: SLF001 - a class method building its own class
             except BaseException:
                 ledger.close()
                 raise
@@ -182,7 +182,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
             plan.abandon()
             raise
         ledger = cls.__new__(cls)
-        ledger._assemble(
+        ledger._assemble(  # noqa: SLF001 - a class method building its own class
             Committer(machine, store, clock if clock is not None else SystemClock()), home=home, trace=None
         )
         return ledger
@@ -233,7 +233,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """
         single = PreparedBatch.single
         batches = [
-            single(item) if type(item) is UnsignedEntry else PreparedBatch(_entries(item)) for item in items
+            single(item) if isinstance(item, UnsignedEntry) else PreparedBatch(_entries(item))
+            for item in items
         ]
         return Outcomes(
             [
@@ -252,13 +253,13 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
         Raises what the commit would raise.
         """
-        entries = (item,) if isinstance(item, UnsignedEntry) else _entries(item)
-        return Table(self._committer.preview(PreparedBatch(entries)), row_type=BalanceChange)
+        entries = item if not isinstance(item, UnsignedEntry) else (item,)
+        return Table(self._committer.preview(PreparedBatch(_entries(entries))), row_type=BalanceChange)
 
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
-        bound._assemble(self._committer, home=self._home, trace=str(correlation_id))
+        bound._assemble(self._committer, home=self._home, trace=str(correlation_id))  # noqa: SLF001 - a class method building its own class
         return bound
 
     def _take(self, draft: UnsignedEntry) -> JournalEntry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from bibank.errors import EntryTooLarge, InvalidType
 from bibank.journal.codec import MAX_BATCH_LINES
@@ -100,7 +101,7 @@ class SealedBatch:
     def view(self, index: int) -> JournalLine:
         """Give one line as people read it: equal to what decoding its bytes gives."""
         draft = self.drafts[index]
-        common = {
+        common: dict[str, Any] = {
             "sequence": self.first + index,
             "prev_hash": self.digests[index - 1] if index else self.prev_hash,
             "hash": self.digests[index],

@@ -50,7 +50,7 @@ def genesis(
         postings.append(Posting(capital_account(asset), money.amount, Side.CREDIT))
     return UnsignedEntry(
         intent=TransactionIntent.GENESIS,
-        correlation_id=correlation_id,  # type: ignore[arg-type]  # attrs shows the converter's result type to mypy here
+        correlation_id=correlation_id,
         postings=postings,
         genesis=mark,
     )

@@ -219,14 +219,14 @@ def check_intent(intent: TransactionIntent, postings: Sequence[Posting], metadat
     """Hold an entry to its row of the table; `IntentViolation` says what is wrong.
 
     >>> from bibank.model.entry import Posting
-    >>> check_intent(
+    >>> check_intent(  # doctest: +ELLIPSIS
     ...     TransactionIntent.TRANSFER,
     ...     [Posting.debit("LIAB:USER:A:USD:AVAILABLE", 1), Posting.credit("REV:SYSTEM:FEE:USD:TRADING", 1)],
     ...     {},
     ... )
     Traceback (most recent call last):
     ...
-    bibank.errors.IntentViolation: transfer: REV:SYSTEM:FEE:USD:TRADING is credited; allowed on the credit side: LIAB
+    bibank.errors.IntentViolation: transfer: REV:SYSTEM:FEE:USD:TRADING is credited; allowed ... LIAB
     """
     rule = INTENT_TABLE[intent]
     if len(postings) < rule.minimum_postings:
@@ -239,7 +239,8 @@ def check_intent(intent: TransactionIntent, postings: Sequence[Posting], metadat
             names = " ".join(sorted(category.value for category in allowed))
             raise IntentViolation(
                 intent=intent,
-                reason=f"{posting.account} is {posting.side.value}ed; allowed on the {posting.side.value} side: {names}",
+                reason=f"{posting.account} is {posting.side.value}ed; "
+                f"allowed on the {posting.side.value} side: {names}",
             )
     for condition in rule.conditions:
         wrong = condition(postings, metadata)

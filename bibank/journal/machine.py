@@ -157,7 +157,7 @@ class LedgerMachine:
         try:
             _, moment = self._stamp(now)
             self._judge(batch.drafts, moment, undo, {})
-            before = {}
+            before: dict[Account, int] = {}
             for account, units in undo:
                 before.setdefault(account, units)
             return tuple(
@@ -197,7 +197,7 @@ class LedgerMachine:
         sequence = self.position.sequence
         for draft in drafts:
             sequence += 1
-            if type(draft) is UnsignedEntry:
+            if isinstance(draft, UnsignedEntry):
                 postings, moves = self._judge_entry(draft, sequence, moment, fresh)
                 for account, delta in moves:
                     undo.append((account, account.balance))

@@ -9,7 +9,6 @@ every rule on its own and says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from bibank.errors import BibankError, InvalidValue
 from bibank.journal.accounts import Account, AccountBook
@@ -48,6 +47,37 @@ def _amount_units(text: str) -> int:
     return units
 
 
+def _take_apart(data: bytes, group: int) -> tuple[str, str, str, str, tuple[str, str], str, str, str] | None:
+    """Split an entry of two postings at its quotes; None for any other line.
+
+    Gives intent, correlation id as JSON, timestamp, batch mark as JSON, the two accounts, amount,
+    first side and metadata as JSON. Nothing is believed yet: the caller spells the line again from
+    these and compares.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    parts = text.split('"', _PARTS + 4)
+    if len(parts) <= _PARTS or "\\" in text:
+        return None
+    if parts[25] != "batch":
+        mark, at = "", 29
+        rest = parts[_PARTS] if len(parts) == _PARTS + 1 else '"'.join(parts[_PARTS:])
+    elif parts[27] == "group" and len(parts) == _PARTS + 5 and group:
+        mark, at = f'"batch":{{"group":{group}}},', 33
+        rest = parts[_PARTS + 4]
+    else:
+        return None
+    name = parts[21]
+    if not (name.isascii() and name.isprintable() and 1 <= len(name) <= MAX_ID_LENGTH):
+        return None
+    if parts[17] not in _FAST_INTENTS:
+        return None
+    accounts = (parts[at], parts[at + 12])
+    return parts[17], f'"{name}"', parts[13], mark, accounts, parts[at + 4], parts[at + 8], rest[1:-1]
+
+
 class LineReader:
     """Accepts the lines of one journal in order and moves `book` and `position` with them."""
 
@@ -80,104 +110,75 @@ class LineReader:
 
     def _accept_fast(self, data: bytes) -> bool:
         """Accept an everyday line; False, with nothing changed, when it is not one."""
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            return False
-        parts = text.split('"', _PARTS + 4)
-        if len(parts) <= _PARTS or "\\" in text:
-            return False
         position = self._position
-        sequence = position.sequence + 1
-        if parts[25] != "batch":
-            group, mark, at = sequence, "", 29
-            rest = parts[_PARTS] if len(parts) == _PARTS + 1 else '"'.join(parts[_PARTS:])
-        elif parts[27] == "group" and len(parts) == _PARTS + 5 and position.group:
-            group, at = position.group, 33
-            mark = f'"batch":{{"group":{group}}},'
-            rest = parts[_PARTS + 4]
-        else:
+        everyday = _take_apart(data, position.group)
+        if everyday is None:
             return False
-        correlation_id = parts[21]
-        if not (
-            correlation_id.isascii()
-            and correlation_id.isprintable()
-            and 1 <= len(correlation_id) <= MAX_ID_LENGTH
-        ):
-            return False
-        intent = parts[17]
-        categories = _FAST_INTENTS.get(intent)
-        if categories is None:
-            return False
+        intent, correlation_id, timestamp, mark, accounts, amount, side, metadata = everyday
         try:
-            units = _amount_units(parts[at + 4])
-            debit, credit = self._account(parts[at]), self._account(parts[at + 12])
-            metadata = rest[1:-1]
+            units = _amount_units(amount)
+            first, second = self._account(accounts[0]), self._account(accounts[1])
+            moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
             if metadata != "{}":
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
-            timestamp, moment = self._time(parts[13])
         except BibankError:
             return False
         spelled = amount_text(units)
-        if parts[at + 8] == "debit":
-            postings = (
-                f'{{"account":"{debit.text}","amount":"{spelled}","side":"debit"}},'
-                f'{{"account":"{credit.text}","amount":"{spelled}","side":"credit"}}'
-            )
+        if side == "debit":
+            debit, credit, other = first, second, "credit"
         else:
-            postings = (
-                f'{{"account":"{debit.text}","amount":"{spelled}","side":"credit"}},'
-                f'{{"account":"{credit.text}","amount":"{spelled}","side":"debit"}}'
-            )
-            debit, credit = credit, debit
-        cause = f'"{correlation_id}"'
+            debit, credit, side, other = second, first, "credit", "debit"
+        postings = (
+            f'{{"account":"{first.text}","amount":"{spelled}","side":"{side}"}},'
+            f'{{"account":"{second.text}","amount":"{spelled}","side":"{other}"}}'
+        )
+        sequence = position.sequence + 1
         digest = entry_hash(
             self.ledger_id,
             sequence,
             position.hash,
             timestamp,
             intent,
-            cause,
+            correlation_id,
             "null",
             mark,
             postings,
             metadata,
         )
         expected = entry_line(
-            sequence, position.hash, digest, timestamp, intent, cause, "null", mark, postings, metadata
+            sequence,
+            position.hash,
+            digest,
+            timestamp,
+            intent,
+            correlation_id,
+            "null",
+            mark,
+            postings,
+            metadata,
         )
-        if text != expected:
+        if data != expected.encode():
             return False
-        # From here on the line's bytes are known to be what they must be; what it means remains.
-        debit_class, credit_class = debit.klass, credit.klass
-        after_debit = debit.balance + units * debit_class.debit_sign
-        after_credit = credit.balance - units * credit_class.debit_sign
+        # The line's bytes are what they must be; whether it may stand here remains.
+        after_debit = debit.balance + units * debit.klass.debit_sign
+        after_credit = credit.balance - units * credit.klass.debit_sign
         if (
             not units
             or debit is credit
-            or debit_class.asset != credit_class.asset
-            or (debit_class.category, credit_class.category) != categories
+            or debit.klass.asset != credit.klass.asset
+            or (debit.klass.category, credit.klass.category) != _FAST_INTENTS[intent]
             or not MIN_UNITS <= after_debit <= MAX_UNITS
             or not MIN_UNITS <= after_credit <= MAX_UNITS
             or moment < position.moment
             or sequence <= GENESIS_LINES
-            or (group != sequence and not position.may_join(1, timestamp[:10]))
+            or (mark and not position.may_join(1, timestamp[:10]))
         ):
             return False
-        debit.balance = after_debit
-        credit.balance = after_credit
+        debit.balance, credit.balance = after_debit, after_credit
         if self._fresh:
             self._book.add(self._fresh.values())
             self._fresh.clear()
-        position.sequence = sequence
-        position.hash = digest
-        position.timestamp = timestamp
-        position.moment = moment
-        if group == sequence:
-            position.group = group
-            position.group_lines = position.group_bytes = 0
-        position.group_lines += 1
-        position.group_bytes += len(data)
+        position.step(digest, timestamp, moment, position.group if mark else sequence, len(data))
         self.entries += 1
         return True
 
@@ -188,12 +189,6 @@ class LineReader:
             if account is None:
                 account = self._fresh[text] = self._book.make(AccountKey(text))
         return account
-
-    def _time(self, text: str) -> tuple[str, datetime]:
-        position = self._position
-        if text == position.timestamp:
-            return text, position.moment
-        return text, parse_timestamp(text)
 
     # ------------------------------------------------------------------ slow path
 

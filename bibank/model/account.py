@@ -84,7 +84,8 @@ class AccountKey:
         parts = text.split(":", 5)
         if len(parts) != 5:
             raise InvalidAccountKey(
-                f"{excerpt(text)} is no account key: it needs five parts, CATEGORY:SEGMENT:ID:ASSET:SUB_ACCOUNT"
+                f"{excerpt(text)} is no account key: "
+                "it needs five parts, CATEGORY:SEGMENT:ID:ASSET:SUB_ACCOUNT"
             )
         category, segment, owner_id, asset, sub_account = parts
         if category not in _CATEGORIES:
@@ -138,8 +139,8 @@ Owner = str | UUID | AccountKey
 """A party of a verb: a user's id, a `UUID` that becomes 32 upper-case hex digits, or an exact account."""
 
 
-def owner_id(owner: str | UUID) -> str:
-    """Spell an owner as the id part of a key; `InvalidAccountKey` when it cannot be one."""
+def owner_id(owner: object) -> str:
+    """Spell a `str` or `UUID` as the id part of a key; `InvalidAccountKey` when it cannot be one."""
     if isinstance(owner, UUID):
         return owner.hex.upper()
     if not isinstance(owner, str):
@@ -158,9 +159,9 @@ def party_account(owner: Owner, *, asset: str) -> AccountKey:
         if owner.asset != asset:
             raise InvalidAccountKey(f"{owner} is an account in {owner.asset}, the money is in {asset}")
         return owner
-    return _available_account(owner_id(owner) if isinstance(owner, UUID) else owner, asset)
+    return _available_account(owner, asset)
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
-def _available_account(owner: str, asset: str) -> AccountKey:
+def _available_account(owner: str | UUID, asset: str) -> AccountKey:
     return AccountKey(f"LIAB:USER:{owner_id(owner)}:{asset}:{AVAILABLE}")

@@ -24,7 +24,7 @@ import attrs
 from bibank.errors import AmountOverflow, AmountUnderflow, InvalidAmount, InvalidType, excerpt
 
 DECIMALS = 8
-UNITS_PER_WHOLE = 10**DECIMALS
+UNITS_PER_WHOLE: int = 10**DECIMALS
 """Units in one whole asset: the seed's "i128, 8 decimals"."""
 
 MAX_UNITS = 2**127 - 1
@@ -94,7 +94,8 @@ def _input_to_units(value: object, kind: str) -> int:
     match value:
         case bool() | float():
             raise InvalidType(
-                f"{kind} from {type(value).__name__} {value!r}; give a str, a Decimal or an int of whole assets"
+                f"{kind} from {type(value).__name__} {value!r}; "
+                "give a str, a Decimal or an int of whole assets"
             )
         case str():
             if value.startswith("-"):

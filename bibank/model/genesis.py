@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 
 import attrs
 
@@ -24,15 +23,24 @@ NONCE_BYTES = 16
 _FINGERPRINT_DIGITS = 32
 
 
-def _check(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
-    def convert(value: object) -> str:
-        if not isinstance(value, str):
-            raise InvalidType(f"a {what} is a str, not {type(value).__name__}")
-        if pattern.fullmatch(value) is None:
-            raise InvalidValue(f"{what} {excerpt(value)} is not {pattern.pattern}")
-        return value
+def _check(value: object, pattern: re.Pattern[str], what: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidType(f"a {what} is a str, not {type(value).__name__}")
+    if pattern.fullmatch(value) is None:
+        raise InvalidValue(f"{what} {excerpt(value)} is not {pattern.pattern}")
+    return value
 
-    return convert
+
+def _check_name(value: object) -> str:
+    return _check(value, _NAME, "ledger name")
+
+
+def _check_keyring_hash(value: object) -> str:
+    return _check(value, _SHA256_HEX, "keyring hash")
+
+
+def _check_nonce(value: object) -> str:
+    return _check(value, _NONCE_HEX, "nonce")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,9 +51,9 @@ class GenesisMark:
     `nonce` is 16 random bytes; both in lower-case hex.
     """
 
-    name: str = attrs.field(converter=_check(_NAME, "ledger name"))
-    keyring_hash: str = attrs.field(converter=_check(_SHA256_HEX, "keyring hash"))
-    nonce: str = attrs.field(converter=_check(_NONCE_HEX, "nonce"))
+    name: str = attrs.field(converter=_check_name)
+    keyring_hash: str = attrs.field(converter=_check_keyring_hash)
+    nonce: str = attrs.field(converter=_check_nonce)
 
     @property
     def ledger_id(self) -> str:

@@ -13,12 +13,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from json.encoder import encode_basestring as encode_string
+from json.encoder import encode_basestring
 from typing import Any, TypeAlias
 
 import attrs
 
 from bibank.errors import InvalidMetadata, InvalidType, excerpt
+
+encode_string = encode_basestring
+"""Spell a JSON string: RFC 8785's escapes are the standard library's without `ensure_ascii`."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Integers that every JSON reader keeps exact (RFC 8785, section 3.2.2.3)."""
@@ -61,7 +64,7 @@ class FrozenMap(Mapping[str, "JsonValue"]):
         return self
 
 
-JsonValue: TypeAlias = "str | int | bool | None | tuple[JsonValue, ...] | FrozenMap"
+JsonValue: TypeAlias = "str | int | bool | tuple[JsonValue, ...] | FrozenMap | None"
 """What metadata and bodies are made of, after :func:`freeze`."""
 
 EMPTY_MAP = FrozenMap()
@@ -206,7 +209,7 @@ def canonical_text(value: object) -> str:
     raise InvalidType(f"{type(value).__name__} has no place in the format's JSON")
 
 
-def thaw(value: JsonValue) -> Any:
+def thaw(value: JsonValue) -> Any:  # noqa: ANN401 - plain JSON data has no narrower type
     """Give plain dicts and lists, for callers that want to change or to serialise them."""
     if isinstance(value, FrozenMap):
         return {name: thaw(member) for name, member in value.items()}

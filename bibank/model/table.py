@@ -25,7 +25,7 @@ import attrs
 from bibank.model.account import AccountKey
 from bibank.model.amount import Amount, SignedAmount
 from bibank.model.entry import Posting
-from bibank.model.json_value import thaw
+from bibank.model.json_value import FrozenMap, thaw
 from bibank.model.timestamp import format_timestamp
 
 Row = TypeVar("Row")
@@ -127,7 +127,7 @@ def _cell(value: object) -> str:
     return text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 3] + "..."
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:  # noqa: ANN401 - plain JSON data has no narrower type
     """Turn a value of the model into JSON values: the one place where rows become plain data."""
     if isinstance(value, (Amount, SignedAmount, AccountKey)):
         return str(value)
@@ -136,9 +136,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return thaw(value)  # type: ignore[arg-type]  # mappings in rows are frozen JSON
-    if attrs.has(type(value)):
-        return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        return thaw(FrozenMap(value))
+    kind = type(value)
+    if attrs.has(kind):
+        return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(kind)}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

@@ -69,7 +69,7 @@ class RiskEngine:
                 refusal = rule.check(entry, view)
                 if refusal is not None:
                     return _as_refused(rule.name, refusal)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a rule raises is a refusal
                 return _failed(rule.name, error)
             finally:
                 self._take_back(mark)  # a check remembers nothing

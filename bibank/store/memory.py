@@ -33,7 +33,8 @@ class MemoryStore:
                 raise LedgerClosed("the store was closed")
             if group.expected_head != self._head:
                 raise HeadConflict(
-                    f"the store stands at line {self._head.sequence}, the group expects {group.expected_head.sequence}"
+                    f"the store stands at line {self._head.sequence}, "
+                    f"the group expects {group.expected_head.sequence}"
                 )
             self._lines.extend(group.lines)
             self._head = group.head

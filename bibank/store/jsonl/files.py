@@ -101,6 +101,7 @@ class OsFiles:
         return f"OsFiles({str(self.directory)!r})"
 
     def listdir(self) -> list[str]:
+        """Name the files, sorted."""
         try:
             return sorted(os.listdir(self.directory))
         except FileNotFoundError:
@@ -109,6 +110,7 @@ class OsFiles:
             raise _unavailable("list", self.directory, error) from error
 
     def stat(self, name: str) -> FileStat | None:
+        """Describe a file without following links."""
         try:
             found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
         except FileNotFoundError:
@@ -118,6 +120,7 @@ class OsFiles:
         return _describe(found)
 
     def mkdir(self) -> None:
+        """Make the directory and its missing parents, each synced into its parent."""
         missing = []
         path = self.directory
         while not path.exists():
@@ -132,6 +135,7 @@ class OsFiles:
             raise _unavailable("make", self.directory, error) from error
 
     def read(self, name: str, *, offset: int, size: int) -> bytes:
+        """Read up to `size` bytes at an offset."""
         try:
             with _opened(name, os.O_RDONLY, self._directory()) as handle:
                 parts = []
@@ -147,6 +151,7 @@ class OsFiles:
             raise _unavailable("read", self.directory / name, error) from error
 
     def open_append(self, name: str) -> int:
+        """Open or make a plain file of ours; refuses links and foreign files."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         try:
             handle = _open(name, flags, self._directory())
@@ -159,18 +164,23 @@ class OsFiles:
         return handle
 
     def write(self, handle: int, data: bytes) -> int:
+        """Write at the end."""
         return os.write(handle, data)
 
     def pwrite(self, handle: int, data: bytes, *, offset: int) -> int:
+        """Write at an offset."""
         return os.pwrite(handle, data, offset)
 
     def fdatasync(self, handle: int) -> None:
+        """Make a file's content durable, on macOS through the drive's cache."""
         _sync_content(handle)
 
     def fsync_dir(self) -> None:
+        """Make the directory's entries durable."""
         os.fsync(self._directory())
 
     def truncate(self, name: str, *, size: int) -> None:
+        """Cut a file and sync it."""
         try:
             with _opened(name, os.O_RDWR, self._directory()) as handle:
                 os.ftruncate(handle, size)
@@ -179,10 +189,12 @@ class OsFiles:
             raise _unavailable("cut", self.directory / name, error) from error
 
     def replace(self, source: str, target: str) -> None:
+        """Rename within the directory."""
         directory = self._directory()
         os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
 
     def lock(self, name: str) -> int:
+        """Take the lock without waiting; write our pid and host into it."""
         import fcntl
 
         try:
@@ -209,10 +221,12 @@ class OsFiles:
         return handle
 
     def free_bytes(self) -> int:
+        """Tell the free space of the file system."""
         found = os.statvfs(self.directory)
         return found.f_bavail * found.f_frsize
 
     def close(self, handle: int) -> None:
+        """Close a handle."""
         os.close(handle)
 
     def _directory(self) -> int:

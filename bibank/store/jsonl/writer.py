@@ -49,7 +49,8 @@ class JsonlStore:
         self._check_usable()
         if group.expected_head != self._head:
             raise HeadConflict(
-                f"the journal stands at line {self._head.sequence}, the group expects {group.expected_head.sequence}"
+                f"the journal stands at line {self._head.sequence}, "
+                f"the group expects {group.expected_head.sequence}"
             )
         data = b"\n".join(group.lines) + b"\n"
         name = f"{group.date.isoformat()}.jsonl"
