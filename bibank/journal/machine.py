@@ -109,16 +109,9 @@ class LedgerMachine:
         if fresh:
             self.book.add(fresh.values())
         self._reader.count(drafts)
-        position = self.position
-        position.sequence += len(drafts)
-        position.hash = sealed.digests[-1]
-        position.timestamp = timestamp
-        position.moment = moment
-        if sealed.group != position.group:
-            position.group = sealed.group
-            position.group_lines = position.group_bytes = 0
-        position.group_lines += len(drafts)
-        position.group_bytes += sum(map(len, sealed.lines))
+        self.position.step(
+            sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
+        )
         return sealed
 
     def _propose_one(

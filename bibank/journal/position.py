@@ -81,18 +81,23 @@ class Position:
                     f"write group {mark.group} straddles two dates or holds over {MAX_BATCH_LINES} lines"
                 )
 
-    def advance(
-        self, digest: str, mark: BatchMark, *, timestamp: str, moment: datetime, size_bytes: int
+    def step(
+        self, digest: str, timestamp: str, moment: datetime, group: int, size_bytes: int, lines: int = 1
     ) -> None:
-        """Move past a line that was sealed or accepted."""
-        self.sequence += 1
+        """Move past the lines of a batch that is whole."""
+        self.sequence += lines
         self.hash = digest
         self.timestamp = timestamp
         self.moment = moment
-        if mark.group != self.group:
-            self.group = mark.group
-            self.group_lines = 0
-            self.group_bytes = 0
-        self.group_lines += 1
+        if group != self.group:
+            self.group = group
+            self.group_lines = self.group_bytes = 0
+        self.group_lines += lines
         self.group_bytes += size_bytes
+
+    def advance(
+        self, digest: str, mark: BatchMark, *, timestamp: str, moment: datetime, size_bytes: int
+    ) -> None:
+        """Move past one accepted line, which may leave its batch unfinished."""
+        self.step(digest, timestamp, moment, mark.group, size_bytes)
         self.batch = mark if self.sequence < mark.first + mark.size - 1 else None

@@ -131,7 +131,7 @@ class AccountKey:
     def __eq__(self, other: object) -> bool:
         return self.text == other.text if isinstance(other, AccountKey) else NotImplemented
 
-    def __lt__(self, other: AccountKey) -> bool:
+    def __lt__(self, other: object) -> bool:
         return self.text < other.text if isinstance(other, AccountKey) else NotImplemented
 
 
