@@ -84,6 +84,11 @@ class AccountBook:
         for account in accounts:
             self._by_text[account.text] = account
 
+    def remove(self, accounts: Iterable[Account]) -> None:
+        """Take accounts out again that were added last."""
+        for account in accounts:
+            del self._by_text[account.text]
+
     def with_prefix(self, prefix: str) -> list[Account]:
         """List the accounts whose key begins with a text, sorted by key."""
         known = len(self._sorted)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from bibank.errors import EntryTooLarge, InvalidType
+from bibank.journal.accounts import Account
 from bibank.journal.codec import MAX_BATCH_LINES
+from bibank.journal.encoder import entry_payload, record_payload
 from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent
 from bibank.journal.records import check_record
 from bibank.model.account import Side
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
-from bibank.model.json_value import FrozenMap
+from bibank.model.json_value import FrozenMap, encode_string
 from bibank.model.lines import Head
 from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord
+from bibank.model.signature import EntrySignature, SignatureAlgorithm
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 
 Draft = UnsignedEntry | UnsignedRecord
@@ -68,35 +71,80 @@ def _check_draft(draft: Draft) -> None:
         raise InvalidType(f"a batch is made of UnsignedEntry drafts, not {type(draft).__name__}")
 
 
+Claim = tuple[str, SignatureAlgorithm, str, bytes]
+"""A signature that was made: signer id, scheme, public key in hex, signature."""
+
+
 class SealedBatch:
     """The lines of one batch as they are to be written, and the values behind them."""
 
-    __slots__ = ("date", "digests", "drafts", "first", "group", "lines", "moment", "prev_hash")
+    __slots__ = (
+        "_claims",
+        "bodies",
+        "cover",
+        "digests",
+        "drafts",
+        "first",
+        "fresh",
+        "group",
+        "lines",
+        "moment",
+        "prev_hash",
+        "timestamp",
+        "undo",
+    )
 
     def __init__(
         self,
         drafts: tuple[Draft, ...],
-        lines: tuple[bytes, ...],
-        digests: tuple[str, ...],
+        bodies: Sequence[str],
+        lines: list[bytes],
+        digests: Sequence[str],
         first: int,
         prev_hash: str,
         group: int,
+        timestamp: str,
         moment: datetime,
-        date: str,
+        cover: str | None,
     ) -> None:
         self.drafts = drafts
+        self.bodies = bodies
+        """Each draft's postings or body, as JSON."""
         self.lines = lines
         self.digests = digests
         self.first = first
         self.prev_hash = prev_hash
         self.group = group
+        self.timestamp = timestamp
         self.moment = moment
-        self.date = date
+        self.cover = cover
+        self.undo: Sequence[tuple[Account, int]] = ()
+        """The changes that the batch made to balances, in order."""
+        self.fresh: tuple[Account, ...] = ()
+        """The accounts that the batch made."""
+        self._claims: dict[int, Claim] | None = None
 
     @property
     def head(self) -> Head:
         """The journal's head after this batch."""
         return Head(self.first + len(self.lines) - 1, self.digests[-1])
+
+    def payload(self, index: int) -> bytes:
+        """Spell what an `ed25519` signature of a line covers, signed at the line's own time."""
+        draft = self.drafts[index]
+        prev_hash = self.digests[index - 1] if index else self.prev_hash
+        common = (self.first + index, prev_hash, self.digests[index], self.timestamp)
+        body, timestamp = self.bodies[index], self.timestamp
+        if isinstance(draft, UnsignedEntry):
+            return entry_payload(*common, draft.intent._value_, body, draft.metadata_json, timestamp)
+        return record_payload(*common, draft.kind.value, encode_string(draft.subject), body, timestamp)
+
+    def attach(self, index: int, text: str, claim: Claim) -> None:
+        """Put a signature on a line: its JSON, and what it claims."""
+        self.lines[index] = b'%b,"signatures":[%b]}' % (self.lines[index][:-1], text.encode())
+        if self._claims is None:
+            self._claims = {}
+        self._claims[index] = claim
 
     def view(self, index: int) -> JournalLine:
         """Give one line as people read it: equal to what decoding its bytes gives."""
@@ -108,13 +156,28 @@ class SealedBatch:
             "timestamp": self.moment,
             "correlation_id": draft.correlation_id,
             "causality_id": None,
-            "batch": BatchMark(first=self.first, size=len(self.lines), group=self.group),
+            "batch": BatchMark(first=self.first, size=len(self.lines), group=self.group, cover=self.cover),
+            "signatures": self._signatures(index),
         }
         if isinstance(draft, UnsignedEntry):
             return JournalEntry(
                 **common, intent=draft.intent, postings=draft.postings, metadata=full_metadata(draft)
             )
         return JournalRecord(**common, kind=draft.kind, subject=draft.subject, body=draft.body)
+
+    def _signatures(self, index: int) -> tuple[EntrySignature, ...]:
+        if self._claims is None or index not in self._claims:
+            return ()
+        signer_id, algorithm, public_key, signature = self._claims[index]
+        return (
+            EntrySignature(
+                signer_id=signer_id,
+                algorithm=algorithm,
+                public_key=public_key,
+                signature=signature.hex(),
+                signed_at=self.moment,
+            ),
+        )
 
 
 def full_metadata(draft: UnsignedEntry) -> FrozenMap:

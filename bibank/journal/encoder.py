@@ -123,3 +123,45 @@ def record_line(
         f'"record":"{kind}","subject":{subject},"correlation_id":{correlation_id},'
         f'"causality_id":{causality_id},{mark}"body":{body}}}'
     )
+
+
+def entry_payload(
+    sequence: int,
+    prev_hash: str,
+    digest: str,
+    timestamp: str,
+    intent: str,
+    postings: str,
+    metadata: str,
+    signed_at: str,
+) -> bytes:
+    """Spell what an `ed25519` signature of an entry covers: JCS of the seed's eight fields (phase 2, 5.5)."""
+    return (
+        f'{{"hash":"{digest}","intent":"{intent}","metadata":{metadata},"postings":[{postings}],'
+        f'"prev_hash":"{prev_hash}","sequence":{sequence},"signed_at":"{signed_at}","timestamp":"{timestamp}"}}'
+    ).encode()
+
+
+def record_payload(
+    sequence: int,
+    prev_hash: str,
+    digest: str,
+    timestamp: str,
+    kind: str,
+    subject: str,
+    body: str,
+    signed_at: str,
+) -> bytes:
+    """Spell what an `ed25519` signature of a record covers; `subject` and `body` are JSON fragments."""
+    return (
+        f'{{"body":{body},"hash":"{digest}","prev_hash":"{prev_hash}","record":"{kind}",'
+        f'"sequence":{sequence},"signed_at":"{signed_at}","subject":{subject},"timestamp":"{timestamp}"}}'
+    ).encode()
+
+
+def signature_json(algorithm: str, public_key: str, signature: str, signed_at: str, signer_id: str) -> str:
+    """Spell one signature of a line; its members sort as in JCS."""
+    return (
+        f'{{"algorithm":"{algorithm}","public_key":"{public_key}","signature":"{signature}",'
+        f'"signed_at":"{signed_at}","signer_id":"{signer_id}"}}'
+    )

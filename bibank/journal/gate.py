@@ -21,8 +21,8 @@ Moves = Sequence[tuple[Account, int]]
 class RiskGate(Protocol):
     """Judges every entry before it is sealed. Deterministic, in memory, fail-closed.
 
-    Obligations: `judge` changes nothing and refuses rather than raise; after `rollback()`
-    it answers as it did at the last `mark()`.
+    Obligations: `judge` changes nothing and refuses rather than raise; after `rollback(m)`
+    it answers as it did when `mark()` gave m.
     """
 
     @property
@@ -37,8 +37,11 @@ class RiskGate(Protocol):
     def apply(self, line: StampedLine) -> None:
         """Take note of a line that passed, or that was read from the journal."""
 
-    def mark(self) -> None:
-        """Begin a batch: what the rules know now is what `rollback` returns to."""
+    def mark(self) -> int:
+        """Remember what the rules know now."""
 
-    def rollback(self) -> None:
-        """Forget what the rules noted since the last mark."""
+    def rollback(self, mark: int) -> None:
+        """Return the rules to what they knew at a mark."""
+
+    def forget(self) -> None:
+        """Make all that the rules know final; earlier marks are void."""

@@ -11,7 +11,7 @@ from bibank.journal.drafts import genesis
 from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.genesis import FORMAT, GenesisMark
-from bibank.model.json_value import canonical_text
+from bibank.model.json_value import JsonValue, canonical_text
 from bibank.model.keyring import Keyring
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
 
@@ -67,13 +67,18 @@ def read_genesis_mark(line: JournalLine) -> GenesisMark:
     return mark
 
 
+def read_adopted(body: Mapping[str, JsonValue]) -> Keyring:
+    """Read the keyring in the body of a `keyring_adopted` record."""
+    members = dict(body)
+    del members["ledger"]
+    return Keyring.from_body(members)
+
+
 def check_keyring_adopted(line: JournalLine, mark: GenesisMark) -> None:
     """Demand that line 2 adopts the keyring that the ledger id commits to."""
     if not isinstance(line, JournalRecord) or line.kind is not RecordKind.KEYRING_ADOPTED:
         raise InvalidValue("line 2 is not the keyring_adopted record of the genesis batch")
-    body = dict(line.body)
-    ledger = body.pop("ledger")
-    if ledger != mark.ledger_id or line.subject != mark.ledger_id:
+    if line.body["ledger"] != mark.ledger_id or line.subject != mark.ledger_id:
         raise InvalidValue("the adopted keyring is of another ledger")
-    if keyring_hash(Keyring.from_body(body)) != mark.keyring_hash:
+    if keyring_hash(read_adopted(line.body)) != mark.keyring_hash:
         raise InvalidValue("the adopted keyring is not the one that the ledger id commits to")

@@ -38,14 +38,16 @@ from bibank.journal.encoder import (
     record_line,
 )
 from bibank.journal.gate import Moves, RiskGate
+from bibank.journal.genesis import read_adopted
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
+from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
 from bibank.model.entry import BatchMark, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text, encode_string
 from bibank.model.lines import Head
-from bibank.model.record import UnsignedRecord
+from bibank.model.record import RecordKind, UnsignedRecord
 from bibank.model.timestamp import check_utc, format_timestamp
 
 _DEBIT = Side.DEBIT
@@ -65,11 +67,14 @@ class BalanceChange:
 class LedgerMachine:
     """The state of one ledger: position, accounts, and the rules' memory behind the gate."""
 
-    def __init__(self, gate: RiskGate) -> None:
+    def __init__(self, gate: RiskGate, trust: TrustGate) -> None:
         self._gate = gate
+        self._trust = trust
         self.book = AccountBook()
         self.position = Position()
-        self._reader = LineReader(self.book, self.position, gate)
+        self.cover: str | None = None
+        """What the marks of sealed lines say of their signatures: "group", or nothing."""
+        self._reader = LineReader(self.book, self.position, gate, trust)
 
     @property
     def entries(self) -> int:
@@ -107,12 +112,27 @@ class LedgerMachine:
         else:
             sealed = self._propose_many(drafts, timestamp, moment, fresh)
         if fresh:
-            self.book.add(fresh.values())
+            sealed.fresh = tuple(fresh.values())
+            self.book.add(sealed.fresh)
         self._reader.count(drafts)
         self.position.step(
             sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
         )
         return sealed
+
+    def take_back(self, group: Sequence[SealedBatch], position: Position, mark: int) -> None:
+        """Undo batches that were sealed last and never written: as if they had not been proposed.
+
+        `position` and `mark` are what `position.copy()` and `mark()` gave before the first of them.
+        """
+        for sealed in reversed(group):
+            for account, delta in reversed(sealed.undo):
+                account.balance -= delta
+            self.book.remove(sealed.fresh)
+            self._reader.uncount(sealed.drafts)
+        self.position.restore(position)
+        self._trust.rollback(position.sequence)
+        self._gate.rollback(mark)
 
     def _propose_one(
         self, entry: UnsignedEntry, timestamp: str, moment: datetime, fresh: dict[str, Account]
@@ -121,52 +141,63 @@ class LedgerMachine:
         position = self.position
         sequence = position.sequence + 1
         postings, moves = self._judge_entry(entry, sequence, moment, fresh)
-        date = timestamp[:10]
-        group = position.next_group(1, date)
-        mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
+        group = position.next_group(1, timestamp[:10])
+        if self.cover is not None:
+            mark = mark_json(sequence, BatchMark(first=sequence, group=group, cover=self.cover))
+        else:
+            mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
         for account, delta in moves:
             account.balance += delta
-        return SealedBatch((entry,), (line,), (digest,), sequence, position.hash, group, moment, date)
+        sealed = SealedBatch(
+            (entry,),
+            (postings,),
+            [line],
+            (digest,),
+            sequence,
+            position.hash,
+            group,
+            timestamp,
+            moment,
+            self.cover,
+        )
+        sealed.undo = moves
+        return sealed
 
     def _propose_many(
         self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime, fresh: dict[str, Account]
     ) -> SealedBatch:
         undo: list[tuple[Account, int]] = []
-        if self._gate.remembers:
-            self._gate.mark()
+        mark = self._gate.mark()
         try:
             bodies = self._judge(drafts, moment, undo, fresh)
-            return self._seal(drafts, bodies, timestamp, moment)
+            sealed = self._seal(drafts, bodies, timestamp, moment)
         except BaseException:
-            self._undo(undo)
+            self._undo(undo, mark)
             raise
+        sealed.undo = undo
+        return sealed
 
     def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
         undo: list[tuple[Account, int]] = []
-        if self._gate.remembers:
-            self._gate.mark()
+        mark = self._gate.mark()
         try:
             _, moment = self._stamp(now)
             self._judge(batch.drafts, moment, undo, {})
-            before: dict[Account, int] = {}
-            for account, units in undo:
-                before.setdefault(account, units)
+            change: dict[Account, int] = {}
+            for account, delta in undo:
+                change[account] = change.get(account, 0) + delta
             return tuple(
                 BalanceChange(
                     account=account.key,
-                    before=SignedAmount.from_units(units),
+                    before=SignedAmount.from_units(account.balance - delta),
                     after=SignedAmount.from_units(account.balance),
                 )
-                for account, units in before.items()
+                for account, delta in change.items()
             )
         finally:
-            self._undo(undo)
-
-    def close_group(self) -> None:
-        """Let the next line start a new write group."""
-        self.position.group = 0
+            self._undo(undo, mark)
 
     def _stamp(self, now: datetime) -> tuple[str, datetime]:
         position = self.position
@@ -193,14 +224,22 @@ class LedgerMachine:
             if isinstance(draft, UnsignedEntry):
                 postings, moves = self._judge_entry(draft, sequence, moment, fresh)
                 for account, delta in moves:
-                    undo.append((account, account.balance))
                     account.balance += delta
+                    undo.append((account, delta))
                 bodies.append(postings)
             else:
+                self._take_record(draft, sequence)
                 bodies.append(canonical_text(draft.body))
             if gate.remembers:
                 gate.apply(stamp_draft(draft, sequence, moment))
         return bodies
+
+    def _take_record(self, record: UnsignedRecord, sequence: int) -> None:
+        """Let a record about the keyring take effect; a batch that fails rolls it back."""
+        if record.kind is RecordKind.KEYRING_CHANGED:
+            self._trust.change(record.body, sequence=sequence)
+        elif record.kind is RecordKind.KEYRING_ADOPTED:
+            self._trust.adopt(read_adopted(record.body), ledger_id=record.subject)
 
     def _judge_entry(
         self, entry: UnsignedEntry, sequence: int, moment: datetime, fresh: dict[str, Account]
@@ -254,13 +293,13 @@ class LedgerMachine:
         lines: list[bytes] = []
         digests: list[str] = []
         for sequence, (draft, body) in enumerate(zip(drafts, bodies, strict=True), first):
-            mark = mark_json(sequence, BatchMark(first=first, size=size, group=group))
+            mark = mark_json(sequence, BatchMark(first=first, size=size, group=group, cover=self.cover))
             seal = self._seal_entry if isinstance(draft, UnsignedEntry) else self._seal_record
             line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
             lines.append(line)
             digests.append(digest)
         return SealedBatch(
-            drafts, tuple(lines), tuple(digests), first, position.hash, group, moment, timestamp[:10]
+            drafts, bodies, lines, digests, first, position.hash, group, timestamp, moment, self.cover
         )
 
     def _seal_entry(
@@ -300,11 +339,20 @@ class LedgerMachine:
         )
         return _checked_line(line), digest
 
-    def _undo(self, undo: list[tuple[Account, int]]) -> None:
-        for account, balance in reversed(undo):
-            account.balance = balance
-        if self._gate.remembers:
-            self._gate.rollback()
+    def _undo(self, undo: list[tuple[Account, int]], mark: int) -> None:
+        for account, delta in reversed(undo):
+            account.balance -= delta
+        self._gate.rollback(mark)
+        self._trust.rollback(self.position.sequence)
+
+    def mark(self) -> int:
+        """Remember what the rules know, for :meth:`take_back`."""
+        return self._gate.mark()
+
+    def settle(self) -> None:
+        """Close the write group: what was sealed is durable and cannot be taken back."""
+        self._gate.forget()
+        self.position.group = 0
 
     # ------------------------------------------------------------------ accepting
 

@@ -36,6 +36,10 @@ class Position:
     group_bytes: int = 0
     batch: BatchMark | None = None
     """The mark of an unfinished batch while replaying."""
+    cover: str | None = None
+    """Whether the newest write group is under group cover."""
+    unsigned: bool = False
+    """Whether its last line still lacks the signature that covers the group."""
 
     @property
     def head(self) -> Head:
@@ -46,6 +50,11 @@ class Position:
         """Remember the position, for a rollback."""
         return attrs.evolve(self)
 
+    def restore(self, other: Position) -> None:
+        """Return to a remembered position."""
+        for field in attrs.fields(Position):
+            setattr(self, field.name, getattr(other, field.name))
+
     def next_group(self, size: int, date: str) -> int:
         """Say which write group a batch of `size` lines sealed now belongs to."""
         if self.group and self.group_bytes < MAX_GROUP_BYTES and self.may_join(size, date):
@@ -55,6 +64,12 @@ class Position:
     def may_join(self, size: int, date: str) -> bool:
         """Tell whether a batch of `size` lines of a date may stand in the current write group."""
         return self.group_lines + size <= MAX_BATCH_LINES and self.timestamp[:10] == date
+
+    def may_follow(self, group: int, cover: str | None, timestamp: str) -> bool:
+        """Tell whether a lone line of this group, cover and time may come next."""
+        if group == self.sequence + 1:
+            return not self.unsigned
+        return cover == self.cover and self.may_join(1, timestamp[:10])
 
     def check_mark(self, mark: BatchMark, *, timestamp: str, moment: datetime) -> None:
         """Demand that a line with this mark may come next; `InvalidValue` says why not."""
@@ -71,7 +86,11 @@ class Position:
             return
         if mark.first != sequence:
             raise InvalidValue(f"the batch of line {mark.first} is whole before line {sequence}")
-        if mark.group != sequence:
+        if mark.group == sequence:
+            self.check_cover()
+        else:
+            if mark.cover != self.cover:
+                raise InvalidValue(f"only some lines of write group {mark.group} are under group cover")
             if mark.group != self.group:
                 raise InvalidValue(
                     f"write group {mark.group} is neither the current one ({self.group}) nor a new one"
@@ -81,8 +100,21 @@ class Position:
                     f"write group {mark.group} straddles two dates or holds over {MAX_BATCH_LINES} lines"
                 )
 
+    def check_cover(self) -> None:
+        """Demand that the group before is signed as a whole, if that is what its lines say."""
+        if self.unsigned:
+            raise InvalidValue(
+                f"line {self.sequence} ends a write group under group cover, and is not signed"
+            )
+
     def step(
-        self, digest: str, timestamp: str, moment: datetime, group: int, size_bytes: int, lines: int = 1
+        self,
+        digest: str,
+        timestamp: str,
+        moment: datetime,
+        group: int,
+        size_bytes: int,
+        lines: int = 1,
     ) -> None:
         """Move past the lines of a batch that is whole."""
         self.sequence += lines
@@ -100,4 +132,5 @@ class Position:
     ) -> None:
         """Move past one accepted line, which may leave its batch unfinished."""
         self.step(digest, timestamp, moment, mark.group, size_bytes)
+        self.cover = mark.cover
         self.batch = mark if self.sequence < mark.first + mark.size - 1 else None

@@ -13,27 +13,24 @@ from collections.abc import Sequence
 from bibank.errors import BibankError, InvalidValue
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.codec import decode_line, parse_object, read_metadata
-from bibank.journal.encoder import amount_text, entry_hash, entry_line
+from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
+from bibank.journal.everyday import EVERYDAY_INTENTS, read_signature, take_apart
 from bibank.journal.gate import RiskGate
-from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, read_genesis_mark
-from bibank.journal.intents import TWO_POSTING_CATEGORIES
+from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, read_adopted, read_genesis_mark
 from bibank.journal.position import Position
-from bibank.journal.reference import line_hash
+from bibank.journal.reference import line_hash, signing_payload
+from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, text_to_units
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
-from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import canonical_text
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
+from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 from bibank.model.timestamp import format_timestamp, parse_timestamp
 
 _AMOUNTS_KEPT = 65_536
 """Bound of the cache from amount text to units."""
-
-_FAST_INTENTS = {intent.value: categories for intent, categories in TWO_POSTING_CATEGORIES.items()}
-_PARTS = 52
-"""Quotes before the metadata of an entry with two postings, no cause and no batch mark."""
 
 _units: dict[str, int] = {}
 
@@ -47,44 +44,14 @@ def _amount_units(text: str) -> int:
     return units
 
 
-def _take_apart(data: bytes, group: int) -> tuple[str, str, str, str, tuple[str, str], str, str, str] | None:
-    """Split an entry of two postings at its quotes; None for any other line.
-
-    Gives intent, correlation id as JSON, timestamp, batch mark as JSON, the two accounts, amount,
-    first side and metadata as JSON. Nothing is believed yet: the caller spells the line again from
-    these and compares.
-    """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return None
-    parts = text.split('"', _PARTS + 4)
-    if len(parts) <= _PARTS or "\\" in text:
-        return None
-    if parts[25] != "batch":
-        mark, at = "", 29
-        rest = parts[_PARTS] if len(parts) == _PARTS + 1 else '"'.join(parts[_PARTS:])
-    elif parts[27] == "group" and len(parts) == _PARTS + 5 and group:
-        mark, at = f'"batch":{{"group":{group}}},', 33
-        rest = parts[_PARTS + 4]
-    else:
-        return None
-    name = parts[21]
-    if not (name.isascii() and name.isprintable() and 1 <= len(name) <= MAX_ID_LENGTH):
-        return None
-    if parts[17] not in _FAST_INTENTS:
-        return None
-    accounts = (parts[at], parts[at + 12])
-    return parts[17], f'"{name}"', parts[13], mark, accounts, parts[at + 4], parts[at + 8], rest[1:-1]
-
-
 class LineReader:
     """Accepts the lines of one journal in order and moves `book` and `position` with them."""
 
-    def __init__(self, book: AccountBook, position: Position, gate: RiskGate) -> None:
+    def __init__(self, book: AccountBook, position: Position, gate: RiskGate, trust: TrustGate) -> None:
         self._book = book
         self._position = position
         self._gate = gate
+        self._trust = trust
         self._pending: list[JournalLine] = []
         self._fresh: dict[str, Account] = {}
         self.ledger_id = ""
@@ -101,6 +68,12 @@ class LineReader:
             else:
                 self.records += 1
 
+    def uncount(self, drafts: Sequence[UnsignedEntry | UnsignedRecord]) -> None:
+        """Forget drafts that were sealed and taken back."""
+        entries = sum(isinstance(draft, UnsignedEntry) for draft in drafts)
+        self.entries -= entries
+        self.records -= len(drafts) - entries
+
     def accept(self, data: bytes) -> None:
         """Accept one line or raise, in which case nothing has changed."""
         if self._position.batch is not None or self._gate.remembers or not self._accept_fast(data):
@@ -111,17 +84,24 @@ class LineReader:
     def _accept_fast(self, data: bytes) -> bool:
         """Accept an everyday line; False, with nothing changed, when it is not one."""
         position = self._position
-        everyday = _take_apart(data, position.group)
-        if everyday is None:
+        sequence = position.sequence + 1
+        everyday = take_apart(data, sequence=sequence, group=position.group)
+        if everyday is None or sequence <= GENESIS_LINES:
             return False
-        intent, correlation_id, timestamp, mark, accounts, amount, side, metadata = everyday
+        unsigned, timestamp, intent, correlation_id, mark, group, cover = everyday[:7]
+        first_name, second_name, amount, side, metadata, signed = everyday[7:]
+        signature = None
         try:
             units = _amount_units(amount)
-            first, second = self._account(accounts[0]), self._account(accounts[1])
+            first, second = self._account(first_name), self._account(second_name)
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
             if metadata != "{}":
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
-        except BibankError:
+            if signed:
+                signature = read_signature(signed, timestamp=timestamp, moment=moment)
+                if signature is None:
+                    return False
+        except (BibankError, ValueError):
             return False
         spelled = amount_text(units)
         if side == "debit":
@@ -132,32 +112,9 @@ class LineReader:
             f'{{"account":"{first.text}","amount":"{spelled}","side":"{side}"}},'
             f'{{"account":"{second.text}","amount":"{spelled}","side":"{other}"}}'
         )
-        sequence = position.sequence + 1
-        digest = entry_hash(
-            self.ledger_id,
-            sequence,
-            position.hash,
-            timestamp,
-            intent,
-            correlation_id,
-            "null",
-            mark,
-            postings,
-            metadata,
-        )
-        expected = entry_line(
-            sequence,
-            position.hash,
-            digest,
-            timestamp,
-            intent,
-            correlation_id,
-            "null",
-            mark,
-            postings,
-            metadata,
-        )
-        if data != expected.encode():
+        fields = (correlation_id, "null", mark, postings, metadata)
+        digest = entry_hash(self.ledger_id, sequence, position.hash, timestamp, intent, *fields)
+        if unsigned != entry_line(sequence, position.hash, digest, timestamp, intent, *fields):
             return False
         # The line's bytes are what they must be; whether it may stand here remains.
         after_debit = debit.balance + units * debit.klass.debit_sign
@@ -166,20 +123,55 @@ class LineReader:
             not units
             or debit is credit
             or debit.klass.asset != credit.klass.asset
-            or (debit.klass.category, credit.klass.category) != _FAST_INTENTS[intent]
+            or (debit.klass.category, credit.klass.category) != EVERYDAY_INTENTS[intent]
             or not MIN_UNITS <= after_debit <= MAX_UNITS
             or not MIN_UNITS <= after_credit <= MAX_UNITS
             or moment < position.moment
-            or sequence <= GENESIS_LINES
-            or (mark and not position.may_join(1, timestamp[:10]))
+            or not position.may_follow(group, cover, timestamp)
         ):
+            return False
+        if signature is None:
+            if cover is None and sequence >= self._trust.signed_from:
+                return False
+        elif not self._accept_signature(signature, digest, timestamp, intent, postings, metadata):
             return False
         debit.balance, credit.balance = after_debit, after_credit
         if self._fresh:
             self._book.add(self._fresh.values())
             self._fresh.clear()
-        position.step(digest, timestamp, moment, position.group if mark else sequence, len(data))
+        position.step(digest, timestamp, moment, group, len(data))
+        position.cover, position.unsigned = cover, cover is not None and signature is None
         self.entries += 1
+        return True
+
+    def _accept_signature(
+        self,
+        signature: EntrySignature,
+        digest: str,
+        timestamp: str,
+        intent: str,
+        postings: str,
+        metadata: str,
+    ) -> bool:
+        """Judge the one signature of an everyday line."""
+        position = self._position
+        sequence = position.sequence + 1
+        try:
+            if not self._trust.check((signature,), sequence=sequence):
+                return False
+            payload = entry_payload(
+                sequence,
+                position.hash,
+                digest,
+                timestamp,
+                intent,
+                postings,
+                metadata,
+                format_timestamp(signature.signed_at),
+            )
+            self._trust.verify(signature, sequence=sequence, digest=digest, payload=payload)
+        except BibankError:
+            return False
         return True
 
     def _account(self, text: str) -> Account:
@@ -210,18 +202,44 @@ class LineReader:
         digest = line_hash(line, ledger_id=ledger_id)
         if digest != line.hash:
             raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
-        if line.signatures:
-            raise InvalidValue(f"signed by {line.signatures[0].signer_id!r}, whose key is not in the keyring")
         timestamp = format_timestamp(line.timestamp)
         position.check_mark(line.batch, timestamp=timestamp, moment=line.timestamp)
         batch = [*self._pending, line]
         whole = line.sequence == line.batch.first + line.batch.size - 1
+        unsigned = False
         if whole:
-            self._apply(batch)
+            unsigned = self._settle(batch, ledger_id)
         self._pending = [] if whole else batch
         if line.sequence == 1:
             self.ledger_id = ledger_id
         position.advance(digest, line.batch, timestamp=timestamp, moment=line.timestamp, size_bytes=len(data))
+        position.unsigned = unsigned
+
+    def _settle(self, batch: list[JournalLine], ledger_id: str) -> bool:
+        """Judge the signatures of a whole batch and apply it; tell whether group cover is still open."""
+        first = batch[0].sequence
+        try:
+            for line in batch:
+                if isinstance(line, JournalRecord) and line.kind is RecordKind.KEYRING_CHANGED:
+                    self._trust.change(line.body, sequence=line.sequence)
+            if first == 1:
+                self._trust.adopt(read_adopted(batch[-1].body), ledger_id=ledger_id)
+            enough = [self._check_line(line) for line in batch]
+            self._apply(batch)
+        except BibankError:
+            self._trust.rollback(first - 1)
+            raise
+        return batch[-1].batch.cover is not None and not enough[-1]
+
+    def _check_line(self, line: JournalLine) -> bool:
+        """Judge the signatures of one line; tell whether they are enough on their own."""
+        enough = self._trust.check(line.signatures, sequence=line.sequence)
+        if not enough and line.batch.cover is None:
+            raise InvalidValue("the line is not signed, and the keyring's policy says that it must be")
+        for signature in line.signatures:
+            payload = signing_payload(line, signed_at=signature.signed_at)
+            self._trust.verify(signature, sequence=line.sequence, digest=line.hash, payload=payload)
+        return enough
 
     def _check_kind(self, line: JournalLine) -> None:
         """Demand that genesis stands where it must and nowhere else."""
@@ -254,8 +272,6 @@ class LineReader:
             raise
         self._book.add(self._fresh.values())
         self._fresh.clear()
-        if self._gate.remembers:
-            self._gate.mark()
         for line in batch:
             if isinstance(line, JournalEntry):
                 self.entries += 1
@@ -263,6 +279,7 @@ class LineReader:
                 self.records += 1
             if self._gate.remembers:
                 self._gate.apply(stamped(line))
+                self._gate.forget()
 
     def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]]) -> None:
         changes: dict[Account, int] = {}

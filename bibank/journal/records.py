@@ -19,8 +19,14 @@ def _check_keyring_adopted(body: Body) -> None:
     Keyring.from_body(members)
 
 
+def _check_keyring_changed(body: Body) -> None:
+    if set(body) != {"payload", "payloadType", "signatures"}:
+        raise InvalidValue("the body is no DSSE envelope")
+
+
 RECORD_TABLE: Mapping[RecordKind, Callable[[Body], None]] = {
     RecordKind.KEYRING_ADOPTED: _check_keyring_adopted,
+    RecordKind.KEYRING_CHANGED: _check_keyring_changed,
 }
 
 

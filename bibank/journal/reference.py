@@ -6,6 +6,7 @@ hot-path encoder to it byte for byte.
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +15,9 @@ from bibank.model.json_value import canonical_text, encode_string
 from bibank.model.record import JournalLine
 from bibank.model.signature import EntrySignature
 from bibank.model.timestamp import format_timestamp
+
+_ENTRY_SIGNED = ("sequence", "timestamp", "intent", "postings", "metadata", "prev_hash", "hash")
+_RECORD_SIGNED = ("sequence", "timestamp", "record", "subject", "body", "prev_hash", "hash")
 
 
 def line_members(line: JournalLine) -> dict[str, Any]:
@@ -90,3 +94,12 @@ def line_preimage(line: JournalLine, *, ledger_id: str) -> bytes:
 def line_hash(line: JournalLine, *, ledger_id: str) -> str:
     """Hash a line: SHA-256 of its preimage, lower-case hex."""
     return sha256(line_preimage(line, ledger_id=ledger_id)).hexdigest()
+
+
+def signing_payload(line: JournalLine, *, signed_at: datetime) -> bytes:
+    """Give what an `ed25519` signature covers: JCS of the seed's eight fields, or of a record's."""
+    members = line_members(line)
+    names = _ENTRY_SIGNED if isinstance(line, JournalEntry) else _RECORD_SIGNED
+    covered = {name: members[name] for name in names}
+    covered["signed_at"] = format_timestamp(signed_at)
+    return canonical_text(covered).encode()

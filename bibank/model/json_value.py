@@ -78,12 +78,16 @@ class JsonLimits:
     depth: int
     keys: int
     size_bytes: int
+    foreign_names: frozenset[str] = frozenset()
+    """Member names of embedded formats that the format's own grammar does not have."""
 
 
 METADATA_LIMITS = JsonLimits(what="metadata", depth=4, keys=64, size_bytes=16 * 1024)
 """Room for references and notes, not for documents: every replay reads it."""
 
-BODY_LIMITS = JsonLimits(what="body", depth=8, keys=4096, size_bytes=57_344)
+BODY_LIMITS = JsonLimits(
+    what="body", depth=8, keys=4096, size_bytes=57_344, foreign_names=frozenset({"payloadType"})
+)
 """A record may hold a keyring or a signed envelope and still fit into a line."""
 
 
@@ -148,7 +152,7 @@ class _Freezer:
             raise InvalidMetadata(f"{self.limits.what} has over {self.limits.keys} keys")
         frozen: dict[str, JsonValue] = {}
         for key, member in members:
-            if not isinstance(key, str) or _KEY.fullmatch(key) is None:
+            if not isinstance(key, str) or not (_KEY.fullmatch(key) or key in self.limits.foreign_names):
                 raise InvalidMetadata(f"{path}: key {excerpt(key)} is not [a-z][a-z0-9_.]{{0,63}}")
             frozen[str.__str__(key)] = self.value(member, path=f"{path}.{key}", depth=depth)
         return FrozenMap(frozen)

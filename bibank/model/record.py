@@ -18,6 +18,7 @@ class RecordKind(Enum):
     """The kinds of record that the format knows. What a body may hold: `bibank.journal.records`."""
 
     KEYRING_ADOPTED = "keyring_adopted"
+    KEYRING_CHANGED = "keyring_changed"
 
 
 def _freeze_body(value: Mapping[str, object]) -> FrozenMap:

@@ -19,6 +19,13 @@ class SignatureAlgorithm(Enum):
     SECP256K1 = "secp256k1"
 
 
+class SigningMode(Enum):
+    """What the ledger's own key signs: every line, or the last line of each write group."""
+
+    ENTRY = "entry"
+    GROUP = "group"
+
+
 @attrs.frozen(kw_only=True)
 class EntrySignature:
     """One signature: who claims to have signed, with which key, when. `public_key` is only a hint.

@@ -63,7 +63,7 @@ class RiskEngine:
         if refused is not None or not self._rules:
             return refused
         for rule in self._rules:
-            mark = len(self._undo)
+            mark = self.mark()
             try:
                 view = RiskView(book, moves, sequence=sequence, now=now, state=self._states[rule.name])
                 refusal = rule.check(entry, view)
@@ -72,7 +72,7 @@ class RiskEngine:
             except Exception as error:  # noqa: BLE001 - whatever a rule raises is a refusal
                 return _failed(rule.name, error)
             finally:
-                self._take_back(mark)  # a check remembers nothing
+                self.rollback(mark)  # a check remembers nothing
         return None
 
     def apply(self, line: StampedLine) -> None:
@@ -83,15 +83,16 @@ class RiskEngine:
             except Exception as error:
                 raise _failed(rule.name, error) from error
 
-    def mark(self) -> None:
-        """Begin a batch: what the rules know now is what `rollback` returns to."""
+    def mark(self) -> int:
+        """Remember what the rules know now."""
+        return len(self._undo)
+
+    def forget(self) -> None:
+        """Make all that the rules know final."""
         self._undo.clear()
 
-    def rollback(self) -> None:
-        """Forget what the rules noted since the last mark."""
-        self._take_back(0)
-
-    def _take_back(self, mark: int) -> None:
+    def rollback(self, mark: int) -> None:
+        """Return the rules to what they knew at a mark."""
         while len(self._undo) > mark:
             state, key, value = self._undo.pop()
             state.restore(key, value)

@@ -1,0 +1,97 @@
+"""DSSE envelopes: what an owner, operator or delegate signed beforehand, carried in a record.
+
+The payload travels as a JSON object, and what is signed is the pre-authentication encoding (PAE)
+over its canonical bytes: `DSSEv1 <length> <type> <length> <bytes>`. Every payload names its
+ledger, so no envelope can be carried into another.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import attrs
+
+from bibank.errors import InvalidValue
+from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
+from bibank.model.signature import MAX_SIGNATURES
+from bibank.signing.signer import Signer
+
+_TYPE = "application/vnd.bibank.{kind}+json"
+
+
+def payload_type(kind: str) -> str:
+    """Name the media type of a kind of payload."""
+    return _TYPE.format(kind=kind)
+
+
+def pre_authentication_encoding(media_type: str, payload: bytes) -> bytes:
+    """Give the bytes that are signed (DSSE protocol, PAE)."""
+    name = media_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(name), name, len(payload), payload)
+
+
+@attrs.frozen(kw_only=True)
+class Envelope:
+    """A payload and the signatures over it: (key id, signature) pairs, one a key, sorted."""
+
+    kind: str
+    payload: FrozenMap
+    signatures: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def message(self) -> bytes:
+        """The bytes that every signature covers."""
+        return pre_authentication_encoding(payload_type(self.kind), canonical_text(self.payload).encode())
+
+    def signed_by(self, signer: Signer, *, key_id: str) -> Envelope:
+        """Add a signature."""
+        others = tuple(pair for pair in self.signatures if pair[0] != key_id)
+        return attrs.evolve(self, signatures=tuple(sorted((*others, (key_id, signer.sign(self.message))))))
+
+    def to_body(self) -> FrozenMap:
+        """Give the envelope as a record carries it."""
+        return FrozenMap(
+            {
+                "payload": self.payload,
+                "payloadType": payload_type(self.kind),
+                "signatures": tuple(
+                    FrozenMap({"keyid": key_id, "sig": base64.b64encode(signature).decode()})
+                    for key_id, signature in self.signatures
+                ),
+            }
+        )
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, JsonValue], *, kind: str) -> Envelope:
+        """Read an envelope of a kind; `InvalidValue` for anything but its one spelling."""
+        payload, listed = body.get("payload"), body.get("signatures")
+        if set(body) != {"payload", "payloadType", "signatures"} or body["payloadType"] != payload_type(kind):
+            raise InvalidValue(f"the body is no DSSE envelope of type {payload_type(kind)}")
+        if (
+            not isinstance(payload, FrozenMap)
+            or not isinstance(listed, tuple)
+            or len(listed) > MAX_SIGNATURES
+        ):
+            raise InvalidValue("the envelope's payload is an object, its signatures a list of up to 16")
+        envelope = cls(kind=kind, payload=payload, signatures=tuple(map(_read_signature, listed)))
+        names = [key_id for key_id, _ in envelope.signatures]
+        if names != sorted(set(names)):
+            raise InvalidValue("the envelope's signatures are not sorted, one a key")
+        return envelope
+
+
+def _read_signature(value: JsonValue) -> tuple[str, bytes]:
+    if not isinstance(value, FrozenMap) or set(value) != {"keyid", "sig"}:
+        raise InvalidValue("a signature of an envelope has keyid and sig")
+    key_id, text = value["keyid"], value["sig"]
+    if not isinstance(key_id, str) or not isinstance(text, str):
+        raise InvalidValue("keyid and sig are texts")
+    try:
+        signature = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise InvalidValue("sig is not base64") from None
+    if base64.b64encode(signature).decode() != text:
+        raise InvalidValue("sig is not spelled canonically")
+    return key_id, signature

@@ -1,0 +1,271 @@
+"""Trust: the keyring as a fold over the journal, and the judgement of signatures by sequence.
+
+Nothing is trusted because it is in the file. Version 1 is what the ledger id commits to; every
+later version is signed as the version before demands, and by every key that it adds. A line's key
+is looked up by signer id, public key and the line's sequence; what is not found there has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+
+import attrs
+
+from bibank.errors import InvalidValue, excerpt
+from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
+from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, Policy, Purpose, Role
+from bibank.model.signature import EntrySignature, SignatureAlgorithm
+from bibank.model.timestamp import format_timestamp
+from bibank.signing.dsse import Envelope, payload_type, pre_authentication_encoding
+from bibank.signing.verify import verify_ed25519
+
+CHANGE_KIND = "keyring_changed"
+NEVER = 2**63
+"""Beyond every sequence."""
+
+
+def first_fingerprint(keyring: Keyring) -> str:
+    """Hash version 1, as the ledger id commits to it."""
+    return sha256(canonical_text(keyring.to_body()).encode()).hexdigest()
+
+
+def next_fingerprint(previous: str, change: KeyringChange) -> str:
+    """Hash a later version: SHA-256 of JCS{previous version hash, change}."""
+    members = FrozenMap({"change": change.to_body(), "previous": previous})
+    return sha256(canonical_text(members).encode()).hexdigest()
+
+
+@attrs.frozen(kw_only=True)
+class KeyringVersion:
+    """One version of the keyring: from which sequence it is in force, and its fingerprint."""
+
+    keyring: Keyring
+    from_sequence: int
+    fingerprint: str
+
+
+@attrs.frozen(kw_only=True)
+class SignatureCheck:
+    """One signature to be verified, with everything that takes."""
+
+    sequence: int
+    signer_id: str
+    public_key: bytes
+    message: bytes
+    signature: bytes
+
+    def fails(self) -> str | None:
+        """Verify; say what is wrong, or None."""
+        if verify_ed25519(self.public_key, self.message, self.signature):
+            return None
+        return f"the signature of {self.signer_id} is not over this line"
+
+
+Sink = Callable[[SignatureCheck], None]
+"""Takes each signature: verifies it, collects it, or lets it pass where only the chain is asked for."""
+
+
+def verify_now(check: SignatureCheck) -> None:
+    """Verify at once; `InvalidValue` when it fails."""
+    wrong = check.fails()
+    if wrong is not None:
+        raise InvalidValue(wrong)
+
+
+def verify_never(check: SignatureCheck) -> None:
+    """Let every signature pass: for replays of what was verified before, and audits of the chain alone."""
+
+
+class KeyringTrust:
+    """A `TrustGate`: every version of one ledger's keyring, newest last.
+
+    Which keys may sign is always judged; whether they did is the business of the sink.
+    """
+
+    def __init__(self, sink: Sink = verify_now) -> None:
+        self.ledger_id = ""
+        self.versions: list[KeyringVersion] = []
+        self._sink = sink
+        self._index()
+
+    @property
+    def current(self) -> KeyringVersion:
+        """The version in force for the next line."""
+        return self.versions[-1]
+
+    def adopt(self, keyring: Keyring, *, ledger_id: str) -> None:
+        """Begin with version 1."""
+        self.ledger_id = ledger_id
+        self._push(KeyringVersion(keyring=keyring, from_sequence=1, fingerprint=first_fingerprint(keyring)))
+
+    def change(self, body: Mapping[str, JsonValue], *, sequence: int) -> None:
+        """Take a signed change: its envelope, its place in the chain of versions, its signatures."""
+        envelope = Envelope.from_body(body, kind=CHANGE_KIND)
+        change = self._read_change(envelope.payload)
+        self._check_authority(envelope, change)
+        self._push(
+            KeyringVersion(
+                keyring=self.current.keyring.changed(change, sequence=sequence),
+                from_sequence=sequence,
+                fingerprint=next_fingerprint(self.current.fingerprint, change),
+            )
+        )
+
+    def envelope(self, change: KeyringChange) -> Envelope:
+        """Write an unsigned envelope for a change to the version in force."""
+        current = self.current
+        return Envelope(
+            kind=CHANGE_KIND,
+            payload=FrozenMap(
+                {
+                    "change": change.to_body(),
+                    "ledger": self.ledger_id,
+                    "previous": current.fingerprint,
+                    "version": current.keyring.version + 1,
+                }
+            ),
+        )
+
+    def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
+        """Demand that every key may sign this line; tell whether the line policy is satisfied."""
+        policy = self._policy(Purpose.LINE, sequence)
+        persons = set()
+        for signature in signatures:
+            key = self._key_of(signature, sequence)
+            if policy.role in key.roles:
+                persons.add(key.signer_id)
+        return sequence < policy.mandatory_from or len(persons) >= policy.threshold
+
+    def verify(self, signature: EntrySignature, *, sequence: int, digest: str, payload: bytes) -> None:
+        """Hand the signature to the sink, which verifies it at once, later, or not at all."""
+        message = line_message(
+            signature, ledger_id=self.ledger_id, sequence=sequence, digest=digest, payload=payload
+        )
+        self._sink(
+            SignatureCheck(
+                sequence=sequence,
+                signer_id=signature.signer_id,
+                public_key=bytes.fromhex(signature.public_key),
+                message=message,
+                signature=bytes.fromhex(signature.signature),
+            )
+        )
+
+    def rollback(self, sequence: int) -> None:
+        """Forget versions that are in force only after a sequence."""
+        self.versions = [version for version in self.versions if version.from_sequence <= max(sequence, 1)]
+        if not sequence:
+            self.versions = []
+        self._index()
+
+    def _push(self, version: KeyringVersion) -> None:
+        self.versions.append(version)
+        self._index()
+
+    def _index(self) -> None:
+        """Keep at hand what every line asks for."""
+        self.signed_from = NEVER
+        self._by_public_key: dict[str, KeyringKey] = {}
+        if self.versions:
+            keyring = self.current.keyring
+            self._by_public_key = {key.public_key: key for key in keyring.keys}
+            if keyring.signs_lines:
+                self.signed_from = keyring.policies[Purpose.LINE].mandatory_from
+
+    def _policy(self, purpose: Purpose, sequence: int) -> Policy:
+        for version in reversed(self.versions):
+            if version.from_sequence <= sequence:
+                return version.keyring.policies[purpose]
+        raise InvalidValue("there is no keyring yet")
+
+    def _key_of(self, signature: EntrySignature, sequence: int) -> KeyringKey:
+        key = self._by_public_key.get(signature.public_key)
+        if key is None:
+            raise InvalidValue(
+                f"signed by {excerpt(signature.signer_id)} with key {signature.public_key[:16]}..., "
+                "which is not in the keyring"
+            )
+        if key.signer_id != signature.signer_id:
+            raise InvalidValue(
+                f"the signature names {excerpt(signature.signer_id)}, "
+                f"but key {key.key_id} belongs to {key.signer_id}"
+            )
+        if key.algorithm is not signature.algorithm:
+            raise InvalidValue(
+                f"the signature is {signature.algorithm.value}, "
+                f"but key {key.key_id} signs {key.algorithm.value}"
+            )
+        if not key.covers(sequence):
+            end = "on" if key.valid_to_sequence is None else f"to {key.valid_to_sequence}"
+            raise InvalidValue(
+                f"key {key.key_id} of {key.signer_id} signs lines from {key.valid_from_sequence} {end}, "
+                f"not line {sequence}"
+            )
+        return key
+
+    def _read_change(self, payload: FrozenMap) -> KeyringChange:
+        current = self.current
+        if set(payload) != {"change", "ledger", "previous", "version"}:
+            raise InvalidValue("a keyring change has exactly change, ledger, previous, version")
+        if payload["ledger"] != self.ledger_id:
+            raise InvalidValue(f"the change is for ledger {excerpt(payload['ledger'])}")
+        if payload["previous"] != current.fingerprint or payload["version"] != current.keyring.version + 1:
+            raise InvalidValue(f"the change does not follow keyring version {current.keyring.version}")
+        return KeyringChange.from_body(payload["change"])
+
+    def _check_authority(self, envelope: Envelope, change: KeyringChange) -> None:
+        """Demand the signatures that the version in force asks for, and one by every added key."""
+        keyring = self.current.keyring
+        known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
+        added = {key.key_id: key for key in change.add}
+        signed = set()
+        for key_id, signature in envelope.signatures:
+            key = known.get(key_id) or added.get(key_id)
+            if key is None:
+                raise InvalidValue(
+                    f"the change is signed by key {excerpt(key_id)}, which is not in the keyring"
+                )
+            if not verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature):
+                raise InvalidValue(f"the signature of key {key_id} on the change is wrong")
+            signed.add(key_id)
+        missing = added.keys() - signed
+        if missing:
+            raise InvalidValue(f"the added key {min(missing)} has not signed the change")
+        policy = keyring.policies[Purpose.KEYRING]
+        role = authorising_role(keyring)
+        persons = {known[key_id].signer_id for key_id in signed & known.keys() if role in known[key_id].roles}
+        if keyring.keys and len(persons) < policy.threshold:
+            raise InvalidValue(
+                f"the change is signed by {len(persons)} {role.value} keys of the keyring, "
+                f"its policy asks for {policy.threshold}"
+            )
+
+
+def authorising_role(keyring: Keyring) -> Role:
+    """Tell which role may change the keyring: the policy's, or the system until such a key was ever added."""
+    role = keyring.policies[Purpose.KEYRING].role
+    return role if any(role in key.roles for key in keyring.keys) else Role.SYSTEM
+
+
+def line_message(
+    signature: EntrySignature, *, ledger_id: str, sequence: int, digest: str, payload: bytes
+) -> bytes:
+    """Give the bytes that a line's signature covers under its scheme (the format reference says which).
+
+    `payload` is the JCS of the eight fields. Raises `InvalidValue` for the reserved curve: a
+    signature that cannot be verified has failed.
+    """
+    if signature.algorithm is SignatureAlgorithm.ED25519:
+        return payload
+    if signature.algorithm is SignatureAlgorithm.ED25519_DIGEST:
+        members = {
+            "hash": digest,
+            "ledger": ledger_id,
+            "role": Role.SYSTEM.value,
+            "sequence": sequence,
+            "signed_at": format_timestamp(signature.signed_at),
+            "signer_id": signature.signer_id,
+        }
+        return pre_authentication_encoding(payload_type("line"), canonical_text(members).encode())
+    raise InvalidValue("secp256k1 is reserved: this version cannot verify it, so the signature has failed")
