@@ -17,21 +17,34 @@ from bibank.signing.trust import line_message
 from bibank.signing.verify import SIGNATURE_BYTES, verify_ed25519
 
 
-def sign_group(group: Sequence[SealedBatch], *, signer: Signer, mode: SigningMode, ledger_id: str) -> None:
-    """Put the signer's signature on the lines of a write group that the mode asks for.
+class LineSigner:
+    """The key that a ledger signs its lines with, and what it signs of each write group."""
 
-    Raises `KeystoreError` when the signer fails, or gives a signature that does not verify; the
-    lines are then as they were.
-    """
-    places = [(batch, index) for batch in group for index in range(len(batch.lines))]
-    if mode is SigningMode.GROUP:
-        del places[:-1]
-    messages = [_message(batch, index, signer, ledger_id) for batch, index in places]
-    signatures = _signatures(signer, messages)
-    algorithm, public_key, signer_id = signer.algorithm.value, signer.public_key, signer.signer_id
-    for (batch, index), signature in zip(places, signatures, strict=True):
-        text = signature_json(algorithm, public_key, signature.hex(), batch.timestamp, signer_id)
-        batch.attach(index, text, (signer_id, signer.algorithm, public_key, signature))
+    def __init__(self, signer: Signer, mode: SigningMode) -> None:
+        self.signer = signer
+        self.mode = mode
+
+    @property
+    def cover(self) -> str | None:
+        """What the batch marks say of the signatures."""
+        return "group" if self.mode is SigningMode.GROUP else None
+
+    def sign(self, group: Sequence[SealedBatch], *, ledger_id: str) -> None:
+        """Put signatures on the lines of a write group that the mode asks for.
+
+        Raises `KeystoreError` when the signer fails, or gives a signature that does not verify;
+        the lines are then as they were.
+        """
+        signer = self.signer
+        places = [(batch, index) for batch in group for index in range(len(batch.lines))]
+        if self.mode is SigningMode.GROUP:
+            del places[:-1]
+        messages = [_message(batch, index, signer, ledger_id) for batch, index in places]
+        signatures = _signatures(signer, messages)
+        algorithm, public_key, signer_id = signer.algorithm.value, signer.public_key, signer.signer_id
+        for (batch, index), signature in zip(places, signatures, strict=True):
+            text = signature_json(algorithm, public_key, signature.hex(), batch.timestamp, signer_id)
+            batch.attach(index, text, (signer_id, signer.algorithm, public_key, signature))
 
 
 def _message(batch: SealedBatch, index: int, signer: Signer, ledger_id: str) -> bytes:
