@@ -8,7 +8,7 @@ from typing import Any
 
 from bibank.errors import EntryTooLarge, InvalidType
 from bibank.journal.codec import MAX_BATCH_LINES
-from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent
+from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent, check_written
 from bibank.journal.records import check_record
 from bibank.model.account import Side
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
@@ -62,6 +62,7 @@ def _check_draft(draft: Draft) -> None:
                 ):
                     return
         check_intent(draft.intent, postings, draft.metadata)
+        check_written(draft.intent, postings)
     elif type(draft) is UnsignedRecord:
         check_record(draft.kind, draft.body)
     else:

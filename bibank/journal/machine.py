@@ -19,7 +19,6 @@ from bibank.errors import (
     ApprovalRequired,
     BalanceOutOfRange,
     BibankError,
-    EntryTooLarge,
     IntegrityError,
     IntentViolation,
     JournalCorrupt,
@@ -38,6 +37,7 @@ from bibank.journal.encoder import (
     record_line,
 )
 from bibank.journal.gate import Moves, RiskGate
+from bibank.journal.genesis import check_founding, check_place
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
 from bibank.model.account import AccountKey, Side
@@ -97,29 +97,27 @@ class LedgerMachine:
         """Stamp, judge, seal and apply one batch, or raise and change nothing.
 
         `now` is an aware UTC time; the stamp is the later of it and the last line's. Raises
-        `Refused` kinds, `IntentViolation` for a second genesis, `EntryTooLarge`.
+        `Refused` kinds, or `InvalidEntry` kinds for a genesis that is missing, or not the first.
         """
         drafts = batch.drafts
-        fresh: dict[str, Account] = {}
+        if not self.position.sequence:
+            check_founding(drafts)
         timestamp, moment = self._stamp(now)
         if len(drafts) == 1 and type(drafts[0]) is UnsignedEntry and not self._gate.remembers:
-            sealed = self._propose_one(drafts[0], timestamp, moment, fresh)
+            sealed = self._propose_one(drafts[0], timestamp, moment)
         else:
-            sealed = self._propose_many(drafts, timestamp, moment, fresh)
-        if fresh:
-            self.book.add(fresh.values())
+            sealed = self._propose_many(drafts, timestamp, moment)
         self._reader.count(drafts)
         self.position.step(
             sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
         )
         return sealed
 
-    def _propose_one(
-        self, entry: UnsignedEntry, timestamp: str, moment: datetime, fresh: dict[str, Account]
-    ) -> SealedBatch:
+    def _propose_one(self, entry: UnsignedEntry, timestamp: str, moment: datetime) -> SealedBatch:
         """The everyday case: nothing is applied before it is sealed, so nothing has to be undone."""
         position = self.position
         sequence = position.sequence + 1
+        fresh: dict[str, Account] = {}
         postings, moves = self._judge_entry(entry, sequence, moment, fresh)
         date = timestamp[:10]
         group = position.next_group(1, date)
@@ -127,29 +125,33 @@ class LedgerMachine:
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
         for account, delta in moves:
             account.balance += delta
+        if fresh:
+            self.book.add(fresh.values())
         return SealedBatch((entry,), (line,), (digest,), sequence, position.hash, group, moment, date)
 
-    def _propose_many(
-        self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime, fresh: dict[str, Account]
-    ) -> SealedBatch:
+    def _propose_many(self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime) -> SealedBatch:
         undo: list[tuple[Account, int]] = []
+        made: list[Account] = []
         if self._gate.remembers:
             self._gate.mark()
         try:
-            bodies = self._judge(drafts, moment, undo, fresh)
+            bodies = self._judge(drafts, moment, undo, made)
             return self._seal(drafts, bodies, timestamp, moment)
         except BaseException:
-            self._undo(undo)
+            self._undo(undo, made)
             raise
 
     def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
         undo: list[tuple[Account, int]] = []
+        made: list[Account] = []
         if self._gate.remembers:
             self._gate.mark()
         try:
+            if not self.position.sequence:
+                check_founding(batch.drafts)
             _, moment = self._stamp(now)
-            self._judge(batch.drafts, moment, undo, {})
+            self._judge(batch.drafts, moment, undo, made)
             before: dict[Account, int] = {}
             for account, units in undo:
                 before.setdefault(account, units)
@@ -162,7 +164,7 @@ class LedgerMachine:
                 for account, units in before.items()
             )
         finally:
-            self._undo(undo)
+            self._undo(undo, made)
 
     def close_group(self) -> None:
         """Let the next line start a new write group."""
@@ -182,9 +184,13 @@ class LedgerMachine:
         drafts: Sequence[Draft],
         moment: datetime,
         undo: list[tuple[Account, int]],
-        fresh: dict[str, Account],
+        made: list[Account],
     ) -> list[str]:
-        """Judge and apply drafts in order; give each one's postings or body as JSON."""
+        """Judge and apply drafts in order; give each one's postings or body as JSON.
+
+        `undo` and `made` take what has to be undone: balances, and accounts new to the book.
+        """
+        fresh: dict[str, Account] = {}
         bodies: list[str] = []
         gate = self._gate
         sequence = self.position.sequence
@@ -195,8 +201,13 @@ class LedgerMachine:
                 for account, delta in moves:
                     undo.append((account, account.balance))
                     account.balance += delta
+                if fresh:  # the next entry's rules see the accounts that this one made
+                    made.extend(fresh.values())
+                    self.book.add(fresh.values())
+                    fresh.clear()
                 bodies.append(postings)
             else:
+                check_place(draft.kind, sequence)
                 bodies.append(canonical_text(draft.body))
             if gate.remembers:
                 gate.apply(stamp_draft(draft, sequence, moment))
@@ -266,7 +277,7 @@ class LedgerMachine:
     def _seal_entry(
         self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str
     ) -> tuple[bytes, str]:
-        ledger_id = self._reader.ledger_id or _ledger_id_of(entry)
+        ledger_id = self._reader.ledger_id or _founded_id(entry)
         intent, metadata = entry.intent._value_, entry.metadata_json
         correlation_id = encode_string(entry.correlation_id)
         digest = entry_hash(
@@ -300,9 +311,10 @@ class LedgerMachine:
         )
         return _checked_line(line), digest
 
-    def _undo(self, undo: list[tuple[Account, int]]) -> None:
+    def _undo(self, undo: list[tuple[Account, int]], made: list[Account]) -> None:
         for account, balance in reversed(undo):
             account.balance = balance
+        self.book.remove(made)
         if self._gate.remembers:
             self._gate.rollback()
 
@@ -328,8 +340,7 @@ class LedgerMachine:
 
 def _checked_line(line: str) -> bytes:
     data = line.encode()
-    if len(data) > MAX_LINE_BYTES:
-        raise EntryTooLarge(f"the line would be {len(data)} bytes; at most {MAX_LINE_BYTES} fit")
+    assert len(data) <= MAX_LINE_BYTES, "a draft within its limits fits into a line"
     return data
 
 
@@ -341,12 +352,9 @@ def _netted(steps: list[tuple[Account, int]]) -> Moves:
     return tuple(changes.items())
 
 
-def _ledger_id_of(draft: Draft) -> str:
-    if not isinstance(draft, UnsignedEntry) or draft.genesis is None:
-        raise IntentViolation(
-            intent=TransactionIntent.GENESIS, reason="the first line of a journal is its genesis"
-        )
-    return draft.genesis.ledger_id
+def _founded_id(entry: UnsignedEntry) -> str:
+    assert entry.genesis is not None, "check_founding lets nothing else begin a journal"
+    return entry.genesis.ledger_id
 
 
 def _out_of_range(account: Account, delta: int) -> Refused:

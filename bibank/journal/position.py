@@ -15,6 +15,7 @@ from bibank.errors import InvalidValue
 from bibank.journal.codec import MAX_BATCH_LINES
 from bibank.model.entry import BatchMark
 from bibank.model.lines import GENESIS_PREV_HASH, Head
+from bibank.model.timestamp import format_timestamp
 
 MAX_GROUP_BYTES = 8 * 1024 * 1024
 """A write group is closed at this size: it bounds the memory and the tear of one write."""
@@ -28,7 +29,7 @@ class Position:
 
     sequence: int = 0
     hash: str = GENESIS_PREV_HASH
-    timestamp: str = ""
+    timestamp: str = format_timestamp(_BEFORE_ALL)
     moment: datetime = _BEFORE_ALL
     group: int = 0
     """First sequence of the newest write group; 0 when the next line must start a new one."""
@@ -41,10 +42,6 @@ class Position:
     def head(self) -> Head:
         """The last line's sequence and hash."""
         return Head(self.sequence, self.hash)
-
-    def copy(self) -> Position:
-        """Remember the position, for a rollback."""
-        return attrs.evolve(self)
 
     def next_group(self, size: int, date: str) -> int:
         """Say which write group a batch of `size` lines sealed now belongs to."""

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from bibank.errors import BibankError, InvalidValue
 from bibank.journal.accounts import Account, AccountBook
-from bibank.journal.codec import decode_line, parse_object, read_metadata
+from bibank.journal.codec import MAX_LINE_BYTES, decode_line, parse_object, read_metadata
 from bibank.journal.encoder import amount_text, entry_hash, entry_line
 from bibank.journal.gate import RiskGate
-from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, read_genesis_mark
+from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, check_place, read_genesis_mark
 from bibank.journal.intents import TWO_POSTING_CATEGORIES
 from bibank.journal.position import Position
 from bibank.journal.reference import line_hash
@@ -24,7 +24,7 @@ from bibank.model.amount import MAX_UNITS, MIN_UNITS, text_to_units
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import canonical_text
-from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
+from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 from bibank.model.timestamp import format_timestamp, parse_timestamp
 
@@ -54,6 +54,8 @@ def _take_apart(data: bytes, group: int) -> tuple[str, str, str, str, tuple[str,
     first side and metadata as JSON. Nothing is believed yet: the caller spells the line again from
     these and compares.
     """
+    if len(data) > MAX_LINE_BYTES:
+        return None
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -163,7 +165,7 @@ class LineReader:
         after_debit = debit.balance + units * debit.klass.debit_sign
         after_credit = credit.balance - units * credit.klass.debit_sign
         if (
-            not units
+            not 0 < units <= MAX_UNITS
             or debit is credit
             or debit.klass.asset != credit.klass.asset
             or (debit.klass.category, credit.klass.category) != _FAST_INTENTS[intent]
@@ -212,6 +214,8 @@ class LineReader:
             raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
         if line.signatures:
             raise InvalidValue(f"signed by {line.signatures[0].signer_id!r}, whose key is not in the keyring")
+        if line.batch.cover is not None:
+            raise InvalidValue("covered by a signature of its group, but the keyring has no key")
         timestamp = format_timestamp(line.timestamp)
         position.check_mark(line.batch, timestamp=timestamp, moment=line.timestamp)
         batch = [*self._pending, line]
@@ -231,8 +235,7 @@ class LineReader:
         elif line.sequence == GENESIS_LINES:
             check_keyring_adopted(line, read_genesis_mark(self._pending[0]))
         elif isinstance(line, JournalRecord):
-            if line.kind is RecordKind.KEYRING_ADOPTED:
-                raise InvalidValue("a keyring is adopted in the genesis batch only")
+            check_place(line.kind, line.sequence)
         elif line.intent is TransactionIntent.GENESIS:
             raise InvalidValue("a genesis entry stands in line 1 only")
         elif line.intent is TransactionIntent.ADJUSTMENT:
@@ -241,28 +244,29 @@ class LineReader:
             )
 
     def _apply(self, batch: list[JournalLine]) -> None:
-        """Move the balances by a whole batch; range errors leave them as they were."""
+        """Move the balances and the rules' memory by a whole batch; an error leaves them as they were."""
         undo: list[tuple[Account, int]] = []
+        remembers = self._gate.remembers
+        if remembers:
+            self._gate.mark()
         try:
             for line in batch:
                 if isinstance(line, JournalEntry):
                     self._apply_entry(line, undo)
-        except BibankError:
+                if remembers:
+                    self._gate.apply(stamped(line))
+        except BaseException:
             for account, balance in reversed(undo):
                 account.balance = balance
+            if remembers:
+                self._gate.rollback()
             self._fresh.clear()
             raise
         self._book.add(self._fresh.values())
         self._fresh.clear()
-        if self._gate.remembers:
-            self._gate.mark()
-        for line in batch:
-            if isinstance(line, JournalEntry):
-                self.entries += 1
-            else:
-                self.records += 1
-            if self._gate.remembers:
-                self._gate.apply(stamped(line))
+        entries = sum(isinstance(line, JournalEntry) for line in batch)
+        self.entries += entries
+        self.records += len(batch) - entries
 
     def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]]) -> None:
         changes: dict[Account, int] = {}

@@ -1,0 +1,152 @@
+"""Commands that only read the journal: `balance`, `entries`, `replay`, `audit`. None takes its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from bibank.audit import audit_home
+from bibank.cli.money import upper
+from bibank.cli.output import note, print_json, print_table, short_postings
+from bibank.cli.progress import progress_bar, watching
+from bibank.cli.settings import Settings, global_options, pass_settings
+from bibank.errors import ProjectionMismatch
+from bibank.model.entry import JournalEntry
+from bibank.model.table import plain
+from bibank.model.timestamp import format_timestamp
+from bibank.projection.upkeep import Rebuild, open_balances, rebuild_balances
+from bibank.projection.verified import verified_batches
+
+_BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
+_ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
+
+
+@click.command()
+@global_options()
+@click.argument("owner")
+@click.argument("asset", required=False)
+@pass_settings
+def balance(settings: Settings, owner: str, asset: str | None) -> None:
+    """Tell what an owner has: balance ALICE, or balance ALICE USDT.
+
+    Answered from the projection, which is brought up to date first.
+    """
+    owner = upper(owner)
+    upkeep = open_balances(settings.home.path)
+    with upkeep.balances as balances:
+        if upkeep.rebuilt_because is not None:
+            note(settings, f"rebuilt the projection: {upkeep.rebuilt_because}", label="warning")
+        rows = balances.balances(owner) if asset is None else [balances.balance(owner, upper(asset))]
+    found = [plain(row) for row in rows]
+    if settings.as_json:
+        for row in found:
+            print_json({"owner": owner, **row})
+    else:
+        cells = ([str(row[name]) for name in _BALANCE_COLUMNS] for row in found)
+        print_table(_BALANCE_COLUMNS, cells, right=frozenset(_BALANCE_COLUMNS[1:]))
+
+
+@click.command()
+@global_options()
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only those after line N.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N of them.")
+@pass_settings
+def entries(settings: Settings, after: int, limit: int | None) -> None:
+    """List entries in journal order, each verified from genesis on."""
+    plan = settings.home.survey()
+    found = (
+        view
+        for batch in verified_batches(plan.read(), place=plan.place)
+        for line in batch
+        if line.sequence > after and isinstance(view := line.view(), JournalEntry)
+    )
+    listed = islice(found, limit)
+    if settings.as_json:
+        for entry in listed:
+            print_json(plain(entry))
+    else:
+        print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
+
+
+def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
+    for entry in listed:
+        yield [
+            str(entry.sequence),
+            format_timestamp(entry.timestamp),
+            entry.intent.value,
+            short_postings(entry.postings),
+            entry.correlation_id,
+        ]
+
+
+@click.command()
+@global_options()
+@click.option("--reset", is_flag=True, help="Drop the projection, rebuild it, and compare the two.")
+@pass_settings
+def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click hands flags over as booleans
+    """Bring the projection up to date from the journal."""
+    path = settings.home.path
+    total = settings.home.survey().head.sequence
+    with progress_bar("Replaying", total=total) as progress:
+        if reset:
+            rebuild = rebuild_balances(path, progress=progress)
+        else:
+            upkeep = open_balances(path, progress=progress)
+    if reset:
+        _print_rebuild(settings, rebuild)
+        return
+    with upkeep.balances as balances:
+        digest = balances.digest()
+    if upkeep.rebuilt_because is not None:
+        note(settings, f"rebuilt the projection: {upkeep.rebuilt_because}", label="warning")
+    report = upkeep.report
+    if settings.as_json:
+        print_json({**plain(report), "applied": report.applied, "digest": digest})
+    else:
+        click.echo(
+            f"applied {report.applied} lines; the projection stands at line {report.position.sequence}"
+        )
+        click.echo(f"digest {digest}")
+
+
+def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
+    if rebuild.unusable_because is not None:
+        note(settings, f"the old projection was of no use: {rebuild.unusable_because}", label="warning")
+    if settings.as_json:
+        position = plain(rebuild.report.position)
+        digests = {"before": rebuild.before, "after": rebuild.after}
+        print_json({"position": position, "identical": rebuild.identical, **digests})
+    else:
+        words = {True: "identical to what it held before", False: "NOT what it held before"}
+        comparison = words[rebuild.identical] if rebuild.identical is not None else "nothing to compare with"
+        lines = rebuild.report.applied
+        click.echo(f"replayed {lines} lines into an empty projection: {comparison}")
+        click.echo(f"digest {rebuild.after}")
+    if rebuild.identical is False:
+        raise ProjectionMismatch(
+            f"the projection held {rebuild.before}, the journal gives {rebuild.after}; it was rebuilt"
+        )
+
+
+@click.command()
+@global_options()
+@click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="First day of the report (UTC).")
+@click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Last day of the report (UTC).")
+@pass_settings
+def audit(settings: Settings, since: datetime | None, until: datetime | None) -> None:
+    """Recompute the whole journal and say what holds; repairs nothing."""
+    home = settings.home
+    with watching("Auditing", total=home.survey().head.sequence) as watch:
+        report = audit_home(
+            home.path,
+            since=since.date() if since is not None else None,
+            until=until.date() if until is not None else None,
+            watch=watch,
+        )
+    if settings.as_json:
+        print_json(plain(report))
+    else:
+        click.echo(str(report))
