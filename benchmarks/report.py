@@ -34,14 +34,14 @@ def machine_line() -> str:
 
 def heading() -> str:
     """Give the table's first line."""
-    return _aligned(_HEADINGS)
+    return aligned(_HEADINGS, _WIDTHS)
 
 
 def row_line(row: Row) -> str:
     """Give a figure's line."""
     bar = str(row.bar) if row.bar is not None else "-"
     figure = _figure(row.figure, row.unit) if row.figure is not None else "-"
-    return _aligned((row.name, figure, bar, row.verdict, row.absolute, row.settings))
+    return aligned((row.name, figure, bar, row.verdict, row.absolute, row.settings), _WIDTHS)
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -56,6 +56,12 @@ def write_json(path: Path, rows: Sequence[Row]) -> None:
     path.write_text(json.dumps({"machine": machine(), "figures": figures}, indent=2) + "\n", encoding="utf-8")
 
 
+def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Pad cells to widths; the last one, which has no width, may be as long as it likes."""
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+    return "  ".join([*padded, *cells[len(widths) :]]).rstrip()
+
+
 def _usable_cpus() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
@@ -65,8 +71,3 @@ def _usable_cpus() -> int:
 def _figure(spread: Spread, unit: str) -> str:
     digits = 0 if spread.median >= 100 else 2
     return f"{spread.median:.{digits}f} {unit} [{spread.low:.{digits}f}..{spread.high:.{digits}f}]"
-
-
-def _aligned(cells: Sequence[str]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=False)]
-    return "  ".join([*padded, *cells[len(_WIDTHS) :]]).rstrip()

@@ -21,7 +21,7 @@ HOLDER = "HOLDER"
 _PAID_AT_ONCE = 200
 """Owners paid by one funding entry."""
 
-_PAGES_AT_ONCE = 50
+_PAGES_AT_ONCE = 10
 """Funding entries held in memory at a time."""
 
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.protocol import Projection
 from bibank.projection.runner import CatchUp, catch_up
-from bibank.projection.upkeep import Rebuild, Upkeep, open_balances, rebuild_balances
+from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
 from bibank.projection.verified import VerifiedLine, verified_batches
 
 __all__ = [
+    "Answer",
     "CatchUp",
     "Projection",
     "Rebuild",
     "SqliteBalances",
-    "Upkeep",
     "VerifiedLine",
+    "ask_balances",
     "catch_up",
-    "open_balances",
     "rebuild_balances",
     "verified_batches",
 ]

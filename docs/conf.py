@@ -1,4 +1,4 @@
-"""Sphinx configuration: Markdown and executed notebooks through MyST-NB, the Furo theme, no network at build time."""
+"""Sphinx configuration: Markdown and notebooks through MyST-NB, the Furo theme, no network at build time."""
 
 from importlib.metadata import version as distribution_version
 
@@ -13,7 +13,7 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-# The tutorial is a notebook: it runs at each build, in a directory of its own, and an error in it fails the build.
+# The tutorial is a notebook: it runs at each build, in a directory of its own, and an error fails the build.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     # Errors have a page with a table, not an entry each.
     (r"py:class", r"bibank\.errors\..*|Refused|JournalCorrupt"),
     # Type variables.
-    (r"py:class", r"bibank\.verbs\.Taken|Row"),
+    (r"py:class", r"bibank\.(verbs\.Taken|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
     (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)"),
     (r"py:class", r"AccountBook|Days|Entropy|Files|Moves|Opening|SealedBatch|Torn"),

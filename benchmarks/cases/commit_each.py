@@ -50,7 +50,7 @@ def _ready(count: int, size: int) -> Work:
     def work() -> float:
         start = time.process_time()
         for group in groups:
-            ledger.commit_each(group)
+            ledger.commit_each(group).raise_for_refusals()
         seconds = time.process_time() - start
         return seconds / _committed(ledger, before, groups)
 
@@ -65,7 +65,7 @@ def _from_arguments(count: int, size: int) -> Work:
         start = time.process_time()
         groups = workload.groups(workload.transfers(count, accounts=_ACCOUNTS), size)
         for group in groups:
-            ledger.commit_each(group)
+            ledger.commit_each(group).raise_for_refusals()
         seconds = time.process_time() - start
         return seconds / _committed(ledger, before, groups)
 

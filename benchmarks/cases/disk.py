@@ -27,14 +27,7 @@ def rows(settings: Settings) -> Iterator[Row]:
             drafts.deposit(name, "100000 USDT", correlation_id="fund") for name in owners
         ).raise_for_refusals()
         before = _journal_bytes(home)
-        ledger.commit_each(
-            drafts.transfer(
-                *draw.sample(owners, 2),
-                f"{draw.randint(1, 100)}.{draw.randint(1, 99):02} USDT",
-                correlation_id=f"r-{number:010}",
-            )
-            for number in range(count)
-        ).raise_for_refusals()
+        ledger.commit_each(_draw(draw, owners, number) for number in range(count)).raise_for_refusals()
         size = (_journal_bytes(home) - before) / count
     yield Row(
         family="disk",
@@ -45,6 +38,12 @@ def rows(settings: Settings) -> Iterator[Row]:
         absolute=f"{size:.1f} B",
         settings=f"{count} transfers in one write group, ids of {_ID_LENGTH} characters, amounts to 100.99",
     )
+
+
+def _draw(draw: random.Random, owners: list[str], number: int) -> bb.UnsignedEntry:
+    payer, payee = draw.sample(owners, 2)
+    amount = f"{draw.randint(1, 100)}.{draw.randint(1, 99):02}"
+    return drafts.transfer(payer, payee, f"{amount} USDT", correlation_id=f"r-{number:010}")
 
 
 def _journal_bytes(home: Path) -> int:

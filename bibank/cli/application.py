@@ -49,7 +49,7 @@ class Application(click.Group):
             return report(error, as_json=as_json, correlation_id=settings.correlation_id)
         return code if isinstance(code, int) else 0
 
-    def invoke(self, ctx: click.Context) -> object:
+    def invoke(self, ctx: click.Context) -> None:
         """Run a command to its last byte of output, so that a broken pipe shows here."""
         try:
             super().invoke(ctx)

@@ -66,11 +66,8 @@ _correlation_option = click.option(
 @pass_settings
 def deposit(settings: Settings, owner: str, amount: str, asset: str, correlation_id: str | None) -> None:
     """Book money that entered from outside: deposit ALICE 100 USDT."""
-    _commit(
-        settings,
-        correlation_id,
-        lambda ledger: ledger.deposit(upper(owner), Money(amount, upper(asset))),
-    )
+    money = Money(amount, upper(asset))
+    _commit(settings, correlation_id, lambda ledger: ledger.deposit(upper(owner), money))
 
 
 @click.command(context_settings=_NEGATIVE_AMOUNTS)
@@ -85,11 +82,8 @@ def transfer(
     settings: Settings, payer: str, payee: str, amount: str, asset: str, correlation_id: str | None
 ) -> None:
     """Move money between two owners: transfer ALICE BOB 50 USDT."""
-    _commit(
-        settings,
-        correlation_id,
-        lambda ledger: ledger.transfer(upper(payer), upper(payee), Money(amount, upper(asset))),
-    )
+    money = Money(amount, upper(asset))
+    _commit(settings, correlation_id, lambda ledger: ledger.transfer(upper(payer), upper(payee), money))
 
 
 @click.command(context_settings=_NEGATIVE_AMOUNTS)
@@ -101,11 +95,8 @@ def transfer(
 @pass_settings
 def withdraw(settings: Settings, owner: str, amount: str, asset: str, correlation_id: str | None) -> None:
     """Book money that left: withdraw ALICE 30 USDT."""
-    _commit(
-        settings,
-        correlation_id,
-        lambda ledger: ledger.withdraw(upper(owner), Money(amount, upper(asset))),
-    )
+    money = Money(amount, upper(asset))
+    _commit(settings, correlation_id, lambda ledger: ledger.withdraw(upper(owner), money))
 
 
 def _commit(settings: Settings, correlation_id: str | None, verb: Callable[[Ledger], JournalEntry]) -> None:

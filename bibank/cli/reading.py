@@ -17,7 +17,8 @@ from bibank.errors import ProjectionMismatch
 from bibank.model.entry import JournalEntry
 from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp
-from bibank.projection.upkeep import Rebuild, open_balances, rebuild_balances
+from bibank.projection.balances import SqliteBalances
+from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances, surveyed
 from bibank.projection.verified import verified_batches
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
@@ -35,12 +36,14 @@ def balance(settings: Settings, owner: str, asset: str | None) -> None:
     Answered from the projection, which is brought up to date first.
     """
     owner = upper(owner)
-    upkeep = open_balances(settings.home.path)
-    with upkeep.balances as balances:
-        if upkeep.rebuilt_because is not None:
-            note(settings, f"rebuilt the projection: {upkeep.rebuilt_because}", label="warning")
-        rows = balances.balances(owner) if asset is None else [balances.balance(owner, upper(asset))]
-    found = [plain(row) for row in rows]
+    answer = ask_balances(
+        settings.home.path,
+        lambda balances: (
+            balances.balances(owner) if asset is None else [balances.balance(owner, upper(asset))]
+        ),
+    )
+    _warn_of_rebuild(settings, answer.rebuilt_because)
+    found = [plain(row) for row in answer.value]
     if settings.as_json:
         for row in found:
             print_json({"owner": owner, **row})
@@ -56,19 +59,19 @@ def balance(settings: Settings, owner: str, asset: str | None) -> None:
 @pass_settings
 def entries(settings: Settings, after: int, limit: int | None) -> None:
     """List entries in journal order, each verified from genesis on."""
-    plan = settings.home.survey()
-    found = (
-        view
-        for batch in verified_batches(plan.read(), place=plan.place)
-        for line in batch
-        if line.sequence > after and isinstance(view := line.view(), JournalEntry)
-    )
-    listed = islice(found, limit)
-    if settings.as_json:
-        for entry in listed:
-            print_json(plain(entry))
-    else:
-        print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
+    with surveyed(settings.home) as plan:
+        found = (
+            view
+            for batch in verified_batches(plan.read(), place=plan.place)
+            for line in batch
+            if line.sequence > after and isinstance(view := line.view(), JournalEntry)
+        )
+        listed = islice(found, limit)
+        if settings.as_json:
+            for entry in listed:
+                print_json(plain(entry))
+        else:
+            print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
 
 
 def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
@@ -89,32 +92,32 @@ def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
 def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click hands flags over as booleans
     """Bring the projection up to date from the journal."""
     path = settings.home.path
-    total = settings.home.survey().head.sequence
+    total = _lines(settings)
     with progress_bar("Replaying", total=total) as progress:
         if reset:
-            rebuild = rebuild_balances(path, progress=progress)
+            _print_rebuild(settings, rebuild_balances(path, progress=progress))
         else:
-            upkeep = open_balances(path, progress=progress)
-    if reset:
-        _print_rebuild(settings, rebuild)
-        return
-    with upkeep.balances as balances:
-        digest = balances.digest()
-    if upkeep.rebuilt_because is not None:
-        note(settings, f"rebuilt the projection: {upkeep.rebuilt_because}", label="warning")
-    report = upkeep.report
+            _print_digest(settings, ask_balances(path, SqliteBalances.digest, progress=progress))
+
+
+def _print_digest(settings: Settings, answer: Answer[str]) -> None:
+    _warn_of_rebuild(settings, answer.rebuilt_because)
+    report = answer.report
     if settings.as_json:
-        print_json({**plain(report), "applied": report.applied, "digest": digest})
+        print_json({**plain(report), "applied": report.applied, "digest": answer.value})
     else:
-        click.echo(
-            f"applied {report.applied} lines; the projection stands at line {report.position.sequence}"
-        )
-        click.echo(f"digest {digest}")
+        position = report.position.sequence
+        click.echo(f"applied {report.applied} lines; the projection stands at line {position}")
+        click.echo(f"digest {answer.value}")
+
+
+def _warn_of_rebuild(settings: Settings, reason: str | None) -> None:
+    if reason is not None:
+        note(settings, f"the projection was rebuilt: {reason}", label="warning")
 
 
 def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
-    if rebuild.unusable_because is not None:
-        note(settings, f"the old projection was of no use: {rebuild.unusable_because}", label="warning")
+    _warn_of_rebuild(settings, rebuild.unusable_because)
     if settings.as_json:
         position = plain(rebuild.report.position)
         digests = {"before": rebuild.before, "after": rebuild.after}
@@ -139,7 +142,7 @@ def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
 def audit(settings: Settings, since: datetime | None, until: datetime | None) -> None:
     """Recompute the whole journal and say what holds; repairs nothing."""
     home = settings.home
-    with watching("Auditing", total=home.survey().head.sequence) as watch:
+    with watching("Auditing", total=_lines(settings)) as watch:
         report = audit_home(
             home.path,
             since=since.date() if since is not None else None,
@@ -150,3 +153,9 @@ def audit(settings: Settings, since: datetime | None, until: datetime | None) ->
         print_json(plain(report))
     else:
         click.echo(str(report))
+
+
+def _lines(settings: Settings) -> int:
+    """Count the lines of the journal: what long work will have to read."""
+    with surveyed(settings.home) as plan:
+        return plan.head.sequence

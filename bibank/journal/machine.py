@@ -104,16 +104,17 @@ class LedgerMachine:
             check_founding(drafts)
         timestamp, moment = self._stamp(now)
         if len(drafts) == 1 and type(drafts[0]) is UnsignedEntry and not self._gate.remembers:
-            sealed = self._propose_one(drafts[0], timestamp, moment)
-        else:
-            sealed = self._propose_many(drafts, timestamp, moment)
+            return self._propose_one(drafts, drafts[0], timestamp, moment)
+        sealed = self._propose_many(drafts, timestamp, moment)
         self._reader.count(drafts)
         self.position.step(
             sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
         )
         return sealed
 
-    def _propose_one(self, entry: UnsignedEntry, timestamp: str, moment: datetime) -> SealedBatch:
+    def _propose_one(
+        self, drafts: tuple[Draft, ...], entry: UnsignedEntry, timestamp: str, moment: datetime
+    ) -> SealedBatch:
         """The everyday case: nothing is applied before it is sealed, so nothing has to be undone."""
         position = self.position
         sequence = position.sequence + 1
@@ -123,11 +124,14 @@ class LedgerMachine:
         group = position.next_group(1, date)
         mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
+        sealed = SealedBatch(drafts, (line,), (digest,), sequence, position.hash, group, moment, date)
         for account, delta in moves:
             account.balance += delta
         if fresh:
             self.book.add(fresh.values())
-        return SealedBatch((entry,), (line,), (digest,), sequence, position.hash, group, moment, date)
+        self._reader.entries += 1
+        position.step(digest, timestamp, moment, group, len(line))
+        return sealed
 
     def _propose_many(self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime) -> SealedBatch:
         undo: list[tuple[Account, int]] = []

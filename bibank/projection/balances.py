@@ -51,8 +51,8 @@ _DEBIT_SIGN = {
 class SqliteBalances:
     """The balance of every account, in the direction of its normal balance, in one SQLite file.
 
-    Answers show what was flushed. Any number of processes may read; when two of them catch up the
-    same file, the later one gets a `HeadConflict` and catches up again. Raises `ProjectionMismatch`
+    Answers show what was flushed, here or by another process. When two of them catch up the same
+    file, or one resets it, the other gets a `HeadConflict` and catches up again. Raises `ProjectionMismatch`
     for a file that is damaged or of another kind: rebuild it, it is disposable. Raises
     `StoreUnavailable` for a locked or unreachable file. For one thread at a time.
     """
@@ -220,6 +220,7 @@ class SqliteBalances:
         if not prefix.isascii():
             return []  # no key is
         with self._database.snapshot() as connection:
+            self._database.check_reached(connection, self._saved)
             rows = connection.execute(
                 "SELECT key, balance FROM accounts WHERE key BETWEEN ? AND ? ORDER BY key",
                 (prefix, prefix + "\x7f"),

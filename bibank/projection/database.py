@@ -127,10 +127,19 @@ class ProjectionDatabase:
         """Demand that nobody else moved the projection; `HeadConflict` otherwise."""
         found = self.load(connection)
         if found != expected:
-            raise HeadConflict(
-                f"another process moved the projection {self.path} from line {expected.position.sequence} "
-                f"to {found.position.sequence}; catch up again"
-            )
+            raise self._moved(expected, found)
+
+    def check_reached(self, connection: sqlite3.Connection, expected: Meta) -> None:
+        """Demand that nobody else moved the projection back; `HeadConflict` otherwise."""
+        found = self.load(connection)
+        if found.position.sequence < expected.position.sequence:
+            raise self._moved(expected, found)
+
+    def _moved(self, expected: Meta, found: Meta) -> HeadConflict:
+        return HeadConflict(
+            f"another process moved the projection {self.path} from line {expected.position.sequence} "
+            f"to {found.position.sequence}; catch up again"
+        )
 
     def save(self, connection: sqlite3.Connection, meta: Meta) -> None:
         """Write the meta row, inside a transaction."""
@@ -159,8 +168,8 @@ class ProjectionDatabase:
         if connection is None:
             raise LedgerClosed("the projection was closed")
         with self._translating():
-            connection.execute(begin)
             try:
+                connection.execute(begin)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -172,7 +181,7 @@ class ProjectionDatabase:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # damage may stand in SQLite's own texts too
             raise _typed(self.path, error) from error
 
 
@@ -186,10 +195,16 @@ def delete_database(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file, readable by its owner alone, when it is not there; follow no link."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    """Make the file, readable by its owner alone, when it is not there; follow no link.
+
+    A file that is there is not opened: closing it would drop the locks that SQLite holds on it for
+    another object of this process (POSIX: a process's locks go with any of its handles).
+    """
     try:
-        os.close(os.open(path, flags, _FILE_MODE))
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+    except FileExistsError:
+        if path.is_symlink() or not path.is_file():
+            raise StoreUnavailable(f"{path} is not a plain file") from None
     except OSError as error:
         raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
 
@@ -199,7 +214,7 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     return found == (0,)
 
 
-def _typed(path: Path, error: sqlite3.Error) -> BibankError:
+def _typed(path: Path, error: Exception) -> BibankError:
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if primary in _OPERATING_TROUBLE:
         return StoreUnavailable(f"the projection {path} cannot be used now: {error}")

@@ -2,7 +2,8 @@
 
 Reads the journal without a lock, so it works beside a writer. The projection is opened before the
 journal is surveyed: then a projection that another process keeps fresh is never ahead of what this
-one sees of the journal.
+one sees of the journal. It may get ahead all the same, when a power cut takes back lines that were read
+before they were synced; then it is rebuilt.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from time import sleep
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -21,20 +23,21 @@ from bibank.projection.database import delete_database
 from bibank.projection.runner import CatchUp, Progress, catch_up, no_progress
 from bibank.store.jsonl.plan import OpenPlan
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
-_ATTEMPTS = 5
-"""Tries against other processes that catch up the same file at the same time."""
+_PAUSES_SECONDS = (0.0, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Pauses between tries against other processes that keep the same file: usually none is needed, because
+what the other one applied need not be applied again."""
 
 
 @attrs.frozen(kw_only=True)
-class Upkeep:
-    """An open projection that stands where the journal stood.
+class Answer(Generic[T]):
+    """What a caught-up projection answered.
 
-    `rebuilt_because` says why it had to be rebuilt, and is None when it had not.
+    `rebuilt_because` says why it had to be rebuilt first, and is None when it had not.
     """
 
-    balances: SqliteBalances
+    value: T
     report: CatchUp
     rebuilt_because: str | None
 
@@ -68,41 +71,44 @@ def surveyed(home: Home) -> Iterator[OpenPlan]:
         plan.abandon()
 
 
-def open_balances(path: str | os.PathLike[str], *, progress: Progress = no_progress) -> Upkeep:
-    """Open the balance projection of a home and bring it to the end of the journal.
+def ask_balances(
+    path: str | os.PathLike[str],
+    question: Callable[[SqliteBalances], T],
+    *,
+    progress: Progress = no_progress,
+) -> Answer[T]:
+    """Bring the balance projection of a home to the end of the journal, and ask it something.
 
-    The caller closes it. A projection that is damaged, foreign or ahead of the journal is deleted
-    and rebuilt. Raises `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`.
+    A projection that is damaged, foreign or ahead of the journal is deleted and rebuilt. Raises
+    `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`.
     """
-    return _insist(lambda: _open(Home(path), progress))
+    return _insist(lambda: _ask(Home(path), question, progress))
 
 
 def rebuild_balances(path: str | os.PathLike[str], *, progress: Progress = no_progress) -> Rebuild:
     """Catch the balance projection of a home up, drop it, replay the whole journal, and compare the two.
 
-    Raises what :func:`open_balances` raises.
+    Raises what :func:`ask_balances` raises.
     """
     return _insist(lambda: _rebuild(Home(path), progress))
 
 
-def _open(home: Home, progress: Progress) -> Upkeep:
+def _ask(home: Home, question: Callable[[SqliteBalances], T], progress: Progress) -> Answer[T]:
     _demand_ledger(home)
     try:
-        return _follow(home, progress, because=None)
+        return _follow_and_ask(home, question, progress, because=None)
     except ProjectionMismatch as mismatch:
         delete_database(home.projection)
-        return _follow(home, progress, because=str(mismatch))
+        return _follow_and_ask(home, question, progress, because=str(mismatch))
 
 
-def _follow(home: Home, progress: Progress, *, because: str | None) -> Upkeep:
-    balances = SqliteBalances(home.projection)
-    try:
+def _follow_and_ask(
+    home: Home, question: Callable[[SqliteBalances], T], progress: Progress, *, because: str | None
+) -> Answer[T]:
+    with SqliteBalances(home.projection) as balances:
         with surveyed(home) as plan:
             report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
-    except BaseException:
-        balances.close()
-        raise
-    return Upkeep(balances=balances, report=report, rebuilt_because=because)
+        return Answer(value=question(balances), report=report, rebuilt_because=because)
 
 
 def _rebuild(home: Home, progress: Progress) -> Rebuild:
@@ -114,9 +120,8 @@ def _rebuild(home: Home, progress: Progress) -> Rebuild:
         except ProjectionMismatch as mismatch:
             because = str(mismatch)
             delete_database(home.projection)
-    upkeep = _follow(home, progress, because=because)
-    with upkeep.balances as balances:
-        return Rebuild(report=upkeep.report, before=None, after=balances.digest(), unusable_because=because)
+    made = _follow_and_ask(home, SqliteBalances.digest, progress, because=because)
+    return Rebuild(report=made.report, before=None, after=made.value, unusable_because=because)
 
 
 def _compare(home: Home, progress: Progress) -> Rebuild:
@@ -135,11 +140,11 @@ def _demand_ledger(home: Home) -> None:
         pass
 
 
-def _insist(attempt: Callable[[], Result]) -> Result:
-    """Try again when another process moved the projection meanwhile."""
-    for _ in range(_ATTEMPTS - 1):
+def _insist(attempt: Callable[[], T]) -> T:
+    """Try again when another process moved the projection meanwhile, each time after a longer pause."""
+    for pause_seconds in _PAUSES_SECONDS:
         try:
             return attempt()
         except HeadConflict:
-            continue
+            sleep(pause_seconds)
     return attempt()

@@ -1,7 +1,7 @@
 """The notebooks of the documentation run from their first cell to their last.
 
-A notebook is a Markdown page with `{code-cell}` blocks (jupytext's MyST form). It is converted and executed in a
-process of its own, with a fresh working directory and no state of whoever runs the tests.
+A notebook is a Markdown page with `{code-cell}` blocks (jupytext's MyST form). It is converted and executed
+in processes of their own, with a fresh working directory and no state of whoever runs the tests.
 """
 
 import os
@@ -9,23 +9,34 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = [
-    path for path in sorted((ROOT / "docs").rglob("*.md")) if "{code-cell}" in path.read_text(encoding="utf-8")
-]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+NOTEBOOKS = [path for path in PAGES if "{code-cell}" in path.read_text(encoding="utf-8")]
 TIMEOUT_SECONDS = 300
 
+Finished = subprocess.CompletedProcess[str]
 
-def execute(text: str, *, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Convert a notebook's text and execute it in a directory with nbmake."""
-    work, state = directory / "work", directory / "state"
+
+def execute(text: str, *, directory: Path) -> Finished:
+    """Convert a notebook's text with jupytext and execute it in a directory with nbmake."""
+    work = directory / "work"
     work.mkdir()
-    nbformat.write(jupytext.reads(text, fmt="md:myst"), work / "notebook.ipynb")
+    (work / "notebook.md").write_text(text, encoding="utf-8")
     (work / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # so that ours is not in force here
+    (directory / "state").mkdir()
+    environment = _environment(directory / "state")
+    converted = _run(
+        "jupytext", "--from", "md:myst", "--to", "ipynb", "notebook.md", cwd=work, env=environment
+    )
+    assert converted.returncode == 0, converted.stdout
+    return _run(
+        "pytest", "--nbmake", "-q", "-p", "no:cacheprovider", "notebook.ipynb", cwd=work, env=environment
+    )
+
+
+def _environment(state: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BIBANK_", "PYTEST_"))}
     own = {
         "HOME": str(state),
@@ -33,12 +44,17 @@ def execute(text: str, *, directory: Path) -> subprocess.CompletedProcess[str]:
         "JUPYTER_CONFIG_DIR": str(state / "config"),
         "JUPYTER_DATA_DIR": str(state / "data"),
         "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
+        "TMPDIR": str(state),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")])),
     }
+    return kept | own
+
+
+def _run(module: str, *arguments: str, cwd: Path, env: dict[str, str]) -> Finished:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbmake", "-q", "-p", "no:cacheprovider", "notebook.ipynb"],
-        cwd=work,
-        env=kept | own,
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

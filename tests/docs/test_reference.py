@@ -35,7 +35,7 @@ def test_a_stale_table_is_found() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
 def test_every_public_name_is_in_the_reference(name: str) -> None:
-    """What can be imported from a public module is described: errors in their table, the rest in the API page."""
+    """What a public module offers is described: errors in their table, everything else in the API page."""
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
     described = set(re.findall(r"^\.\. auto\w+:: \S*?(\w+)$", page, re.MULTILINE))
     described |= {cls.__name__ for cls in reference_tables.error_classes()}

@@ -132,6 +132,7 @@ def plan_journal(directory: Path | Files) -> OpenPlan:
         return _survey(files, lock)
     except BaseException:
         files.close(lock)
+        files.release()
         raise
 
 
@@ -165,13 +166,14 @@ def _check_plain(files: Files, names: list[str], *, for_writing: bool) -> None:
 
 
 def _head_of_older(files: Files, days: Days) -> Head:
-    """Read the head that the older files leave; whatever is wrong with them, replay will say."""
+    """Read the head that the older files leave; `JournalCorrupt` when their last line is none."""
     for day in reversed(days.files):
         if day.size:
             try:
                 line = decode_line(last_line(files, day.name, end=day.size))
-            except BibankError:
-                return Head()
+            except BibankError as error:
+                deque(days.scan(), maxlen=0)  # to count the lines
+                raise days.place(JournalCorrupt(str(error), sequence=day.last_sequence)) from error
             return Head(line.sequence, line.hash)
     return Head()
 
