@@ -8,22 +8,28 @@ bits; here every hash is computed from the line's content.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
 import attrs
 
-from bibank.errors import InvalidValue, JournalCorrupt, JournalTorn
+from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn
 from bibank.home import Home
+from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
+from bibank.journal.reference import line_hash
 from bibank.model.account import AccountCategory
 from bibank.model.lines import Head
+from bibank.model.timestamp import format_timestamp
 from bibank.risk.engine import RiskEngine
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
 
 Place = Callable[[JournalCorrupt], JournalCorrupt]
 """Adds file and line to an error, where the store has files."""
+
+Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
+"""Gives the same lines and may look at them as they pass, to show progress."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +80,7 @@ def audit_lines(
     try:
         for line in lines:
             if until is not None and not machine.in_batch and _date_of(line) > last_text:
+                _check_last_look(line, machine)
                 stopped = True
                 break
             machine.accept(line)
@@ -108,7 +115,11 @@ def audit_lines(
 
 
 def audit_home(
-    path: str | os.PathLike[str], *, since: date | None = None, until: date | None = None
+    path: str | os.PathLike[str],
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    watch: Watch = lambda lines: lines,
 ) -> AuditReport:
     """Audit the journal of a home without opening it for writing: no lock, nothing repaired.
 
@@ -116,7 +127,7 @@ def audit_home(
     ends in an incomplete write.
     """
     plan = Home(path).survey()
-    report = audit_lines(plan.read(), place=plan.place, since=since, until=until)
+    report = audit_lines(watch(plan.read()), place=plan.place, since=since, until=until)
     plan.raise_if_torn()
     return report
 
@@ -124,6 +135,21 @@ def audit_home(
 def _date_of(line: bytes) -> str:
     """Read the date of a line without judging it: enough to know when to stop."""
     return line.partition(b'"timestamp":"')[2][:10].decode("ascii", "replace")
+
+
+def _check_last_look(line: bytes, machine: LedgerMachine) -> None:
+    """Demand that the first line after the range says its date truly: a forged one would hide the rest."""
+    sequence = machine.head.sequence + 1
+    try:
+        found = decode_line(line)
+    except BibankError as error:
+        raise JournalCorrupt(str(error), sequence=sequence) from error
+    if sequence == 1:
+        raise InvalidValue(f"the journal begins on {format_timestamp(found.timestamp)[:10]}, after the range")
+    if found.prev_hash != machine.head.hash:
+        raise JournalCorrupt("prev_hash is not the hash of the line before", sequence=sequence)
+    if line_hash(found, ledger_id=machine.ledger_id) != found.hash:
+        raise JournalCorrupt("the line's hash is not that of its content", sequence=sequence)
 
 
 def _check_totals(machine: LedgerMachine) -> None:

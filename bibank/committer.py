@@ -1,15 +1,15 @@
 """From drafts to durable lines: the one way in.
 
 One lock covers stamp, judgement, sealing and writing. What the machine sealed but the store did
-not take leaves memory ahead of the disk, so any failure between the two poisons the ledger: every
-later call raises `LedgerPoisoned` until it is opened again.
+not take leaves memory ahead of the disk, so whatever stops a commit between the two, an interrupt
+included, poisons the ledger: every later call raises `LedgerPoisoned` until it is opened again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from threading import RLock
 
 from bibank.clock import Clock
@@ -25,6 +25,7 @@ from bibank.errors import (
 from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
 from bibank.model.lines import Head, LineGroup
+from bibank.model.timestamp import check_utc
 from bibank.store.protocol import LedgerStore
 
 
@@ -42,40 +43,38 @@ class Committer:
 
     def commit(self, batch: PreparedBatch) -> SealedBatch:
         """Commit one batch: all of it is durable on return, or an error says what happened."""
-        with self._committing():
-            now = self._clock.now()
+        with self._committing() as now:
             sealed = self.machine.propose(batch, now)
-            with self._poisoning():
-                self._write([sealed])
-            return sealed
+            self._write([sealed])
+            self.machine.close_group()
+        return sealed
 
     def commit_each(self, batches: Sequence[PreparedBatch]) -> list[SealedBatch | Refused]:
         """Commit many independent batches in as few write groups as they fit into."""
         outcomes: list[SealedBatch | Refused] = []
         group: list[SealedBatch] = []
-        with self._committing():
-            now = self._clock.now()
+        with self._committing() as now:
             propose = self.machine.propose
-            with self._poisoning():
-                for batch in batches:
-                    try:
-                        sealed = propose(batch, now)
-                    except Refused as refusal:
-                        outcomes.append(refusal)
-                        continue
-                    if group and sealed.group != group[0].group:
-                        self._write(group)
-                        group = []
-                    group.append(sealed)
-                    outcomes.append(sealed)
-                if group:
+            for batch in batches:
+                try:
+                    sealed = propose(batch, now)
+                except Refused as refusal:
+                    outcomes.append(refusal)
+                    continue
+                if group and sealed.group != group[0].group:
                     self._write(group)
+                    group = []
+                group.append(sealed)
+                outcomes.append(sealed)
+            if group:
+                self._write(group)
+                self.machine.close_group()
         return outcomes
 
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
         """Judge a batch and change nothing."""
-        with self._committing():
-            return self.machine.preview(batch, self._clock.now())
+        with self._committing() as now:
+            return self.machine.preview(batch, now)
 
     @contextmanager
     def reading(self) -> Iterator[LedgerMachine]:
@@ -87,6 +86,7 @@ class Committer:
     def close(self) -> None:
         """Close the store; waits for a commit that is under way."""
         with self._lock:
+            self._check_outside()
             self._closed = True
             self.store.close()
 
@@ -98,49 +98,51 @@ class Committer:
         return "open" if self._poison is None else "poisoned"
 
     @contextmanager
-    def _committing(self) -> Iterator[None]:
+    def _committing(self) -> Iterator[datetime]:
+        """Hold the lock and give the time. Whatever stops what is inside poisons, unless nothing changed."""
         with self._lock:
             self._check_usable()
-            if self._inside:
-                raise ConfigurationError("a risk rule or a clock may not commit to the ledger that asks it")
-            self._inside = True
+            before = self.machine.head
             try:
-                yield
+                self._inside = True
+                now = check_utc(self._clock.now())
+                self._poison = "a commit was interrupted"
+                yield now
+                self._poison = None
             except (Refused, InvalidInput):
-                raise  # judged before sealing: nothing has changed
+                if self.machine.head == before:  # judged before sealing
+                    self._poison = None
+                raise
+            except StoreError as error:
+                self._poison = f"a commit failed: {error}"
+                raise
             finally:
                 self._inside = False
 
-    @contextmanager
-    def _poisoning(self) -> Iterator[None]:
-        """Poison the ledger when what is inside does not finish."""
-        self._poison = "a commit was interrupted"
+    def _write(self, group: list[SealedBatch]) -> None:
+        first = group[0]
+        lines = LineGroup(
+            date=date.fromisoformat(first.date),
+            lines=tuple(line for sealed in group for line in sealed.lines),
+            expected_head=Head(first.first - 1, first.prev_hash),
+            head=group[-1].head,
+        )
         try:
-            yield
-        except StoreError as error:
-            self._poison = f"a commit failed: {error}"
+            self.store.append(lines)
+        except StoreError:
             raise
         except Exception as error:
-            self._poison = f"a commit failed: {type(error).__name__}"
             raise CommitOutcomeUnknown(
                 f"the store raised {type(error).__name__}; reopen the ledger to see what is on disk"
             ) from error
-        self._poison = None
-
-    def _write(self, group: list[SealedBatch]) -> None:
-        first = group[0]
-        self.store.append(
-            LineGroup(
-                date=date.fromisoformat(first.date),
-                lines=tuple(line for sealed in group for line in sealed.lines),
-                expected_head=Head(first.first - 1, first.prev_hash),
-                head=group[-1].head,
-            )
-        )
-        self.machine.close_group()
 
     def _check_usable(self) -> None:
+        self._check_outside()
         if self._closed:
             raise LedgerClosed("the ledger was closed")
-        if self._poison is not None and not self._inside:
+        if self._poison is not None:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
+
+    def _check_outside(self) -> None:
+        if self._inside:
+            raise ConfigurationError("a risk rule or a clock may not call the ledger that asks it")

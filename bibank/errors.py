@@ -42,8 +42,11 @@ def _restore(cls: type[BibankError], args: tuple[Any, ...], state: dict[str, Any
 
 
 def excerpt(value: object, *, limit: int = 80) -> str:
-    """Show an offending value in an error text: its repr, cut to `limit` characters."""
-    text = repr(value[: limit * 4] if isinstance(value, (str, bytes)) else value)
+    """Show an offending value in an error text: its repr, cut to `limit` characters. Never raises."""
+    try:
+        text = repr(value[: limit * 4] if isinstance(value, (str, bytes)) else value)
+    except Exception:  # noqa: BLE001 - an int of 5,000 digits has no repr, and a host's repr may be broken
+        text = f"<{type(value).__name__} without a repr>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -13,13 +13,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from uuid import UUID
 
 from bibank.batch import Batch
 from bibank.clock import Clock, SystemClock
 from bibank.committer import Committer
-from bibank.errors import ConfigurationError, HomeNotFound, InvalidType, JournalCorrupt
+from bibank.errors import (
+    ConfigurationError,
+    HomeNotFound,
+    IntentViolation,
+    InvalidType,
+    JournalCorrupt,
+    excerpt,
+)
 from bibank.home import Home
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.genesis import Opening, genesis_batch
@@ -31,12 +38,14 @@ from bibank.model.keyring import Keyring
 from bibank.model.money import Money
 from bibank.model.table import Table
 from bibank.outcomes import Committed, Outcomes
-from bibank.queries import Queries
+from bibank.queries import Placer, Queries
 from bibank.risk.engine import RiskEngine
 from bibank.store.jsonl.plan import OpenPlan
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.verbs import Verbs
+
+T = TypeVar("T")
 
 Item = UnsignedEntry | Sequence[UnsignedEntry]
 """One item of `commit_each`: an entry, or entries that stand or fall together."""
@@ -53,8 +62,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     with `opening` and `name`. `risk` is an engine of its own, `clock` tells the time, `entropy`
     gives random bytes for the ledger's nonce.
 
-    Every method raises `LedgerClosed` after `close`, and `LedgerPoisoned` after a write that failed
-    midway.
+    Every method that reads or commits raises `LedgerClosed` after `close`, and `LedgerPoisoned` after
+    a write that failed midway.
     """
 
     def __init__(
@@ -68,9 +77,11 @@ class Ledger(Queries, Verbs[JournalEntry]):
         clock: Clock | None = None,
         entropy: Entropy = os.urandom,
     ) -> None:
+        if not isinstance(store, LedgerStore):
+            raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
         machine = LedgerMachine(risk if risk is not None else RiskEngine())
         committer = Committer(machine, store, clock if clock is not None else SystemClock())
-        _replay(machine, store.read())
+        _replay(machine, store.read(), place=Placer(store))
         self._assemble(committer, home=None, trace=None)
         if not machine.head.sequence:
             self._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)
@@ -103,7 +114,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         `LedgerBusy`, `StoreUnavailable`, or an `InvalidInput` for the opening or the name, in which
         case nothing was made.
         """
-        _check_founding(opening, name=name, correlation_id=correlation_id)
+        _founding(opening, name=name, nonce="0" * (2 * NONCE_BYTES), correlation_id=correlation_id)
+        _check_durability(durability)
         home = Home(path)
         ledger = cls._from_plan(home, home.plan_create(), risk, clock, durability)
         try:
@@ -127,6 +139,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         Raises `HomeNotFound` (and touches nothing), `LedgerBusy`, `JournalCorrupt`,
         `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged.
         """
+        _check_durability(durability)
         home = Home(path)
         return cls._from_plan(home, home.plan_open(), risk, clock, durability)
 
@@ -145,7 +158,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
         An existing genesis must equal a given `opening`: `ConfigurationError` otherwise.
         """
-        _check_founding(opening, name=name, correlation_id="genesis")
+        _founding(opening, name=name, nonce="0" * (2 * NONCE_BYTES), correlation_id="genesis")
         try:
             ledger = cls.open(path, risk=risk, clock=clock, durability=durability)
         except HomeNotFound:
@@ -190,14 +203,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def _found(
         self, opening: Opening | None, *, name: str, correlation_id: str | UUID, entropy: Entropy
     ) -> None:
-        batch = genesis_batch(
-            opening or {},
-            name=name,
-            keyring=Keyring.unsigned(),
-            nonce=entropy(NONCE_BYTES).hex(),
-            correlation_id=str(correlation_id),
-        )
-        self._committer.commit(PreparedBatch(batch))
+        nonce = entropy(NONCE_BYTES).hex()
+        self._committer.commit(_founding(opening, name=name, nonce=nonce, correlation_id=correlation_id))
 
     def _check_opening(self, opening: Opening) -> None:
         given = {money.asset: money.amount for money in _capital(opening)}
@@ -233,15 +240,10 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """
         single = PreparedBatch.single
         batches = [
-            single(item) if isinstance(item, UnsignedEntry) else PreparedBatch(_entries(item))
-            for item in items
+            single(_entry(item)) if isinstance(item, UnsignedEntry) else PreparedBatch(_entries(item))
+            for item in _iterated(items, "items are a sequence of UnsignedEntry or of batches")
         ]
-        return Outcomes(
-            [
-                outcome if isinstance(outcome, Exception) else Committed(outcome)
-                for outcome in self._committer.commit_each(batches)
-            ]
-        )
+        return Outcomes(self._committer.commit_each(batches))
 
     def batch(self, *, correlation_id: str | UUID | None = None) -> Batch:
         """Start a batch: the verbs of the ledger, committed together when the block ends."""
@@ -259,13 +261,11 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
-        bound._assemble(self._committer, home=self._home, trace=str(correlation_id))  # noqa: SLF001 - a class method building its own class
+        bound._assemble(self._committer, home=self._home, trace=check_correlation_id(correlation_id))  # noqa: SLF001 - a class method building its own class
         return bound
 
     def _take(self, draft: UnsignedEntry) -> JournalEntry:
-        if not isinstance(draft, UnsignedEntry):
-            raise InvalidType(f"commit takes an UnsignedEntry, not {type(draft).__name__}")
-        line = self._committer.commit(PreparedBatch.single(draft)).view(0)
+        line = self._committer.commit(PreparedBatch.single(_entry(draft))).view(0)
         assert isinstance(line, JournalEntry)
         return line
 
@@ -298,27 +298,44 @@ def _capital(opening: Opening | None) -> list[Money]:
     return [Money(amount, asset) for asset, amount in opening.items()]
 
 
-def _check_founding(opening: Opening | None, *, name: str, correlation_id: str | UUID) -> None:
-    """Judge what a genesis would say before any directory is made."""
-    genesis_batch(
-        {money.asset: money.amount for money in _capital(opening)},
-        name=name,
-        keyring=Keyring.unsigned(),
-        nonce="0" * (2 * NONCE_BYTES),
-        correlation_id=check_correlation_id(correlation_id),
+def _founding(opening: Opening | None, *, name: str, nonce: str, correlation_id: str | UUID) -> PreparedBatch:
+    """Write the genesis, or say what is wrong with the opening before any directory is made."""
+    return PreparedBatch(
+        genesis_batch(
+            {money.asset: money.amount for money in _capital(opening)},
+            name=name,
+            keyring=Keyring.unsigned(),
+            nonce=nonce,
+            correlation_id=check_correlation_id(correlation_id),
+        )
     )
+
+
+def _check_durability(durability: object) -> None:
+    """Refuse a misspelled durability, which would otherwise be none."""
+    if durability not in ("sync", "none"):
+        raise ConfigurationError(f"durability is 'sync' or 'none', not {excerpt(durability)}")
 
 
 def _entries(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:
     """Take the entries of a batch; records are written by verbs of their own."""
+    return tuple(map(_entry, _iterated(items, "a batch is a sequence of UnsignedEntry")))
+
+
+def _entry(item: object) -> UnsignedEntry:
+    if not isinstance(item, UnsignedEntry):
+        raise InvalidType(f"an UnsignedEntry is committed, not {type(item).__name__}")
+    if item.genesis is not None:
+        raise IntentViolation(intent=item.intent, reason="only line 1 of a journal is its genesis")
+    return item
+
+
+def _iterated(items: Iterable[T], what: str) -> tuple[T, ...]:
     try:
-        entries = tuple(items)
+        iterator = iter(items)
     except TypeError:
-        raise InvalidType(f"a batch is a sequence of UnsignedEntry, not {type(items).__name__}") from None
-    for entry in entries:
-        if not isinstance(entry, UnsignedEntry):
-            raise InvalidType(f"a batch is made of UnsignedEntry, not {type(entry).__name__}")
-    return entries
+        raise InvalidType(f"{what}, not {type(items).__name__}") from None
+    return tuple(iterator)
 
 
 def _replay(

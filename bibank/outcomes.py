@@ -41,16 +41,25 @@ class Committed:
 class Outcomes(Sequence[Committed | Refused]):
     """One outcome for each item of `commit_each`, in the order of the items."""
 
-    __slots__ = ("_outcomes",)
+    __slots__ = ("_outcomes", "_results")
 
-    def __init__(self, outcomes: Iterable[Committed | Refused]) -> None:
-        self._outcomes = tuple(outcomes)
+    def __init__(self, results: Iterable[SealedBatch | Refused]) -> None:
+        self._results = tuple(results)
+        self._outcomes: tuple[Committed | Refused, ...] | None = None
 
     def __len__(self) -> int:
-        return len(self._outcomes)
+        return len(self._results)
 
     def __iter__(self) -> Iterator[Committed | Refused]:
-        return iter(self._outcomes)
+        return iter(self._shown())
+
+    def _shown(self) -> tuple[Committed | Refused, ...]:
+        """Give the outcomes, made when they are first looked at: most callers ask for refusals only."""
+        if self._outcomes is None:
+            self._outcomes = tuple(
+                result if isinstance(result, Refused) else Committed(result) for result in self._results
+            )
+        return self._outcomes
 
     @overload
     def __getitem__(self, index: int) -> Committed | Refused: ...
@@ -58,20 +67,21 @@ class Outcomes(Sequence[Committed | Refused]):
     def __getitem__(self, index: slice) -> Outcomes: ...
     def __getitem__(self, index: int | slice) -> Committed | Refused | Outcomes:
         """Give one outcome, or the outcomes of a slice."""
-        return Outcomes(self._outcomes[index]) if isinstance(index, slice) else self._outcomes[index]
+        return Outcomes(self._results[index]) if isinstance(index, slice) else self._shown()[index]
 
     def __repr__(self) -> str:
-        return f"<Outcomes: {len(self.committed)} committed, {len(self.refused)} refused>"
+        refused = len(self.refused)
+        return f"<Outcomes: {len(self) - refused} committed, {refused} refused>"
 
     @property
     def committed(self) -> tuple[Committed, ...]:
         """The items that were committed."""
-        return tuple(outcome for outcome in self._outcomes if isinstance(outcome, Committed))
+        return tuple(outcome for outcome in self._shown() if isinstance(outcome, Committed))
 
     @property
     def refused(self) -> tuple[Refused, ...]:
         """The refusals, as the errors that a single commit would have raised."""
-        return tuple(outcome for outcome in self._outcomes if isinstance(outcome, Refused))
+        return tuple(outcome for outcome in self._results if isinstance(outcome, Refused))
 
     def raise_for_refusals(self) -> None:
         """Raise the first refusal, if there is one."""

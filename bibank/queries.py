@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
@@ -46,11 +47,12 @@ class Queries:
 
     def entries(self, *, after_sequence: int = 0, limit: int | None = None) -> Table[JournalEntry]:
         """List entries in journal order: those after a sequence, at most `limit` of them."""
+        _check_sequence(after_sequence, minimum=0)
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
         if limit is not None and limit < 0:
             raise InvalidValue(f"limit {limit} is negative")
-        with self._committer.reading():
-            lines = self._committer.store.read(after_sequence=_check_sequence(after_sequence, minimum=0))
-        found = (line for line in map(decode_line, lines) if isinstance(line, JournalEntry))
+        found = (line for line in self._lines(after_sequence) if isinstance(line, JournalEntry))
         return Table(islice(found, limit), row_type=JournalEntry)
 
     def accounts(self, prefix: str = "") -> Table[AccountBalance]:
@@ -105,7 +107,7 @@ class Queries:
             store = self._committer.store
             lines = store.read()
             balances = {account.text: account.balance for account in machine.book}
-        report = audit_lines(islice(lines, head.sequence), place=_Placer(store), balances=balances)
+        report = audit_lines(islice(lines, head.sequence), place=Placer(store), balances=balances)
         if report.head != head:
             raise JournalCorrupt(
                 f"the journal ends at line {report.head.sequence}, the ledger stands at {head.sequence}",
@@ -115,10 +117,29 @@ class Queries:
 
     def _line(self, sequence: int) -> JournalLine:
         _check_sequence(sequence, minimum=1)
+        line = next(self._lines(sequence - 1), None)
+        if line is None:
+            raise UnknownSequence(f"there is no line {sequence}; the last is {self.head.sequence}")
+        return line
+
+    def _lines(self, after_sequence: int) -> Iterator[JournalLine]:
+        """Give the durable lines after a sequence; `JournalCorrupt` when they are no longer there."""
         with self._committer.reading() as machine:
-            if sequence > machine.head.sequence:
-                raise UnknownSequence(f"there is no line {sequence}; the last is {machine.head.sequence}")
-            return decode_line(next(iter(self._committer.store.read(after_sequence=sequence - 1))))
+            last = machine.head.sequence
+            store = self._committer.store
+            lines = store.read(after_sequence=after_sequence)
+        place = Placer(store)
+        for sequence in range(after_sequence + 1, last + 1):
+            data = next(lines, None)
+            try:
+                if data is None:
+                    raise InvalidValue("the journal ends before this line")
+                line = decode_line(data)
+                if line.sequence != sequence:
+                    raise InvalidValue(f"sequence {line.sequence}, expected {sequence}")
+            except InvalidValue as error:
+                raise place(JournalCorrupt(str(error), sequence=sequence)) from error
+            yield line
 
 
 def _check_sequence(sequence: int, *, minimum: int) -> int:
@@ -147,13 +168,14 @@ def _account_balance(account: Account) -> AccountBalance:
     return AccountBalance(account=account.key, balance=SignedAmount.from_units(account.balance))
 
 
-class _Placer:
+class Placer:
     """Adds file and line to an error where the store knows them."""
 
     def __init__(self, store: LedgerStore) -> None:
         self._locate = getattr(store, "locate", None)
 
     def __call__(self, error: JournalCorrupt) -> JournalCorrupt:
+        """Give the same error, placed."""
         if self._locate is None or error.file is not None:
             return error
         file, line = self._locate(error.sequence)

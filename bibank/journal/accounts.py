@@ -85,9 +85,10 @@ class AccountBook:
             self._by_text[account.text] = account
 
     def remove(self, accounts: Iterable[Account]) -> None:
-        """Take accounts out again that were added last."""
+        """Take out accounts of a batch that came to nothing; they are the newest in the book."""
         for account in accounts:
-            del self._by_text[account.text]
+            self._by_text.pop(account.text, None)
+            self._sorted.discard(account.text)
 
     def with_prefix(self, prefix: str) -> list[Account]:
         """List the accounts whose key begins with a text, sorted by key."""

@@ -10,7 +10,7 @@ from bibank.errors import EntryTooLarge, InvalidType
 from bibank.journal.accounts import Account
 from bibank.journal.codec import MAX_BATCH_LINES
 from bibank.journal.encoder import entry_payload, record_payload
-from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent
+from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent, check_written
 from bibank.journal.records import check_record
 from bibank.model.account import Side
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
@@ -65,6 +65,7 @@ def _check_draft(draft: Draft) -> None:
                 ):
                     return
         check_intent(draft.intent, postings, draft.metadata)
+        check_written(draft.intent, postings)
     elif type(draft) is UnsignedRecord:
         check_record(draft.kind, draft.body)
     else:
@@ -85,13 +86,13 @@ class SealedBatch:
         "digests",
         "drafts",
         "first",
-        "fresh",
         "group",
         "lines",
+        "made",
         "moment",
+        "moves",
         "prev_hash",
         "timestamp",
-        "undo",
     )
 
     def __init__(
@@ -118,9 +119,9 @@ class SealedBatch:
         self.timestamp = timestamp
         self.moment = moment
         self.cover = cover
-        self.undo: Sequence[tuple[Account, int]] = ()
-        """The changes that the batch made to balances, in order."""
-        self.fresh: tuple[Account, ...] = ()
+        self.moves: Iterable[tuple[Account, int]] = ()
+        """The changes that the batch made to balances."""
+        self.made: Sequence[Account] = ()
         """The accounts that the batch made."""
         self._claims: dict[int, Claim] | None = None
 

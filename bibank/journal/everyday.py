@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.journal.encoder import signature_json
 from bibank.journal.intents import TWO_POSTING_CATEGORIES
 from bibank.model.identifier import MAX_ID_LENGTH
@@ -36,6 +37,8 @@ nothing)."""
 
 def take_apart(data: bytes, *, sequence: int, group: int) -> Pieces | None:
     """Split a line that would be the given sequence in, or after, the given write group."""
+    if len(data) > MAX_LINE_BYTES:
+        return None
     try:
         text = data.decode()
     except UnicodeDecodeError:

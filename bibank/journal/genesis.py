@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 
-from bibank.errors import InvalidValue, UnsupportedFormat, excerpt
+from bibank.errors import InvalidEntry, InvalidValue, UnsupportedFormat, excerpt
 from bibank.journal.drafts import genesis
 from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
@@ -17,6 +17,8 @@ from bibank.model.record import JournalLine, JournalRecord, RecordKind, Unsigned
 
 GENESIS_LINES = 2
 """The genesis entry and its keyring_adopted record, one atomic batch."""
+
+_GENESIS_KINDS = frozenset({RecordKind.KEYRING_ADOPTED})
 
 Opening = Mapping[str, str | Decimal | int | Amount]
 """Capital that a ledger starts with: amounts by asset."""
@@ -74,9 +76,28 @@ def read_adopted(body: Mapping[str, JsonValue]) -> Keyring:
     return Keyring.from_body(members)
 
 
-def check_keyring_adopted(line: JournalLine, mark: GenesisMark) -> None:
+def check_place(kind: RecordKind, sequence: int) -> None:
+    """Refuse, outside the genesis batch, a kind of record that belongs to it."""
+    if sequence > GENESIS_LINES and kind in _GENESIS_KINDS:
+        raise InvalidEntry("a keyring is adopted in the genesis batch only")
+
+
+def check_founding(drafts: Sequence[UnsignedEntry | UnsignedRecord]) -> GenesisMark:
+    """Demand that drafts are a genesis batch, which is all that an empty journal takes; give its mark."""
+    if len(drafts) != GENESIS_LINES:
+        raise InvalidEntry(f"a journal begins with the {GENESIS_LINES} drafts of its genesis batch")
+    entry, record = drafts
+    if not isinstance(entry, UnsignedEntry) or entry.genesis is None:
+        raise InvalidEntry("the first line of a journal is its genesis entry")
+    if entry.metadata:
+        raise InvalidEntry("a genesis entry has no metadata but the ledger's own")
+    check_keyring_adopted(record, entry.genesis)
+    return entry.genesis
+
+
+def check_keyring_adopted(line: JournalLine | UnsignedEntry | UnsignedRecord, mark: GenesisMark) -> None:
     """Demand that line 2 adopts the keyring that the ledger id commits to."""
-    if not isinstance(line, JournalRecord) or line.kind is not RecordKind.KEYRING_ADOPTED:
+    if not isinstance(line, JournalRecord | UnsignedRecord) or line.kind is not RecordKind.KEYRING_ADOPTED:
         raise InvalidValue("line 2 is not the keyring_adopted record of the genesis batch")
     if line.body["ledger"] != mark.ledger_id or line.subject != mark.ledger_id:
         raise InvalidValue("the adopted keyring is of another ledger")

@@ -246,3 +246,13 @@ def check_intent(intent: TransactionIntent, postings: Sequence[Posting], metadat
         wrong = condition(postings, metadata)
         if wrong is not None:
             raise IntentViolation(intent=intent, reason=wrong)
+
+
+def check_written(intent: TransactionIntent, postings: Sequence[Posting]) -> None:
+    """Refuse what the table still reads and nobody writes any more: phase 1's single fee account."""
+    for posting in postings:
+        if intent is TransactionIntent.FEE and posting.account.sub_account == LEGACY_FEE_KIND:
+            raise IntentViolation(
+                intent=intent,
+                reason=f"{LEGACY_FEE_KIND} is no longer written; use one of {' '.join(FEE_KINDS)}",
+            )

@@ -19,7 +19,6 @@ from bibank.errors import (
     ApprovalRequired,
     BalanceOutOfRange,
     BibankError,
-    EntryTooLarge,
     IntegrityError,
     IntentViolation,
     JournalCorrupt,
@@ -38,7 +37,7 @@ from bibank.journal.encoder import (
     record_line,
 )
 from bibank.journal.gate import Moves, RiskGate
-from bibank.journal.genesis import read_adopted
+from bibank.journal.genesis import check_founding, check_place, read_adopted
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
 from bibank.journal.trust import TrustGate
@@ -102,44 +101,28 @@ class LedgerMachine:
         """Stamp, judge, seal and apply one batch, or raise and change nothing.
 
         `now` is an aware UTC time; the stamp is the later of it and the last line's. Raises
-        `Refused` kinds, `IntentViolation` for a second genesis, `EntryTooLarge`.
+        `Refused` kinds, or `InvalidEntry` kinds for a genesis that is missing, or not the first.
         """
         drafts = batch.drafts
-        fresh: dict[str, Account] = {}
+        if not self.position.sequence:
+            check_founding(drafts)
         timestamp, moment = self._stamp(now)
         if len(drafts) == 1 and type(drafts[0]) is UnsignedEntry and not self._gate.remembers:
-            sealed = self._propose_one(drafts[0], timestamp, moment, fresh)
-        else:
-            sealed = self._propose_many(drafts, timestamp, moment, fresh)
-        if fresh:
-            sealed.fresh = tuple(fresh.values())
-            self.book.add(sealed.fresh)
+            return self._propose_one(drafts, drafts[0], timestamp, moment)
+        sealed = self._propose_many(drafts, timestamp, moment)
         self._reader.count(drafts)
         self.position.step(
             sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
         )
         return sealed
 
-    def take_back(self, group: Sequence[SealedBatch], position: Position, mark: int) -> None:
-        """Undo batches that were sealed last and never written: as if they had not been proposed.
-
-        `position` and `mark` are what `position.copy()` and `mark()` gave before the first of them.
-        """
-        for sealed in reversed(group):
-            for account, delta in reversed(sealed.undo):
-                account.balance -= delta
-            self.book.remove(sealed.fresh)
-            self._reader.uncount(sealed.drafts)
-        self.position.restore(position)
-        self._trust.rollback(position.sequence)
-        self._gate.rollback(mark)
-
     def _propose_one(
-        self, entry: UnsignedEntry, timestamp: str, moment: datetime, fresh: dict[str, Account]
+        self, drafts: tuple[Draft, ...], entry: UnsignedEntry, timestamp: str, moment: datetime
     ) -> SealedBatch:
         """The everyday case: nothing is applied before it is sealed, so nothing has to be undone."""
         position = self.position
         sequence = position.sequence + 1
+        fresh: dict[str, Account] = {}
         postings, moves = self._judge_entry(entry, sequence, moment, fresh)
         group = position.next_group(1, timestamp[:10])
         if self.cover is not None:
@@ -147,57 +130,68 @@ class LedgerMachine:
         else:
             mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
+        place = (sequence, position.hash, group, timestamp, moment, self.cover)
+        sealed = SealedBatch(drafts, (postings,), [line], (digest,), *place)
+        sealed.moves = moves
         for account, delta in moves:
             account.balance += delta
-        sealed = SealedBatch(
-            (entry,),
-            (postings,),
-            [line],
-            (digest,),
-            sequence,
-            position.hash,
-            group,
-            timestamp,
-            moment,
-            self.cover,
-        )
-        sealed.undo = moves
+        if fresh:
+            sealed.made = tuple(fresh.values())
+            self.book.add(sealed.made)
+        self._reader.entries += 1
+        position.step(digest, timestamp, moment, group, len(line))
         return sealed
 
-    def _propose_many(
-        self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime, fresh: dict[str, Account]
-    ) -> SealedBatch:
-        undo: list[tuple[Account, int]] = []
+    def _propose_many(self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime) -> SealedBatch:
+        moves: list[tuple[Account, int]] = []
+        made: list[Account] = []
         mark = self._gate.mark()
         try:
-            bodies = self._judge(drafts, moment, undo, fresh)
+            bodies = self._judge(drafts, moment, moves, made)
             sealed = self._seal(drafts, bodies, timestamp, moment)
         except BaseException:
-            self._undo(undo, mark)
+            self._undo(moves, made, mark)
             raise
-        sealed.undo = undo
+        sealed.moves, sealed.made = moves, made
         return sealed
+
+    def mark(self) -> tuple[Position, int]:
+        """Remember where the ledger stands, for :meth:`take_back`."""
+        return self.position.copy(), self._gate.mark()
+
+    def take_back(self, group: Sequence[SealedBatch], mark: tuple[Position, int]) -> None:
+        """Undo the batches sealed since a mark, none of which was written: as if never proposed."""
+        position, rules = mark
+        self.position.restore(position)
+        for sealed in reversed(group):
+            self._undo(sealed.moves, sealed.made, rules)
+            self._reader.uncount(sealed.drafts)
+
+    def settle(self) -> None:
+        """Close the write group: what was sealed is durable and cannot be taken back."""
+        self._gate.forget()
+        self.position.group = 0
 
     def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
-        undo: list[tuple[Account, int]] = []
+        moves: list[tuple[Account, int]] = []
+        made: list[Account] = []
         mark = self._gate.mark()
         try:
+            if not self.position.sequence:
+                check_founding(batch.drafts)
             _, moment = self._stamp(now)
-            self._judge(batch.drafts, moment, undo, {})
-            change: dict[Account, int] = {}
-            for account, delta in undo:
-                change[account] = change.get(account, 0) + delta
+            self._judge(batch.drafts, moment, moves, made)
             return tuple(
                 BalanceChange(
                     account=account.key,
                     before=SignedAmount.from_units(account.balance - delta),
                     after=SignedAmount.from_units(account.balance),
                 )
-                for account, delta in change.items()
+                for account, delta in _netted(moves)
             )
         finally:
-            self._undo(undo, mark)
+            self._undo(moves, made, mark)
 
     def _stamp(self, now: datetime) -> tuple[str, datetime]:
         position = self.position
@@ -212,20 +206,28 @@ class LedgerMachine:
         self,
         drafts: Sequence[Draft],
         moment: datetime,
-        undo: list[tuple[Account, int]],
-        fresh: dict[str, Account],
+        moves: list[tuple[Account, int]],
+        made: list[Account],
     ) -> list[str]:
-        """Judge and apply drafts in order; give each one's postings or body as JSON."""
+        """Judge and apply drafts in order; give each one's postings or body as JSON.
+
+        `moves` and `made` take what may have to be undone: changes, and accounts new to the book.
+        """
+        fresh: dict[str, Account] = {}
         bodies: list[str] = []
         gate = self._gate
         sequence = self.position.sequence
         for draft in drafts:
             sequence += 1
             if isinstance(draft, UnsignedEntry):
-                postings, moves = self._judge_entry(draft, sequence, moment, fresh)
-                for account, delta in moves:
+                postings, steps = self._judge_entry(draft, sequence, moment, fresh)
+                for account, delta in steps:
                     account.balance += delta
-                    undo.append((account, delta))
+                    moves.append((account, delta))
+                if fresh:  # the next entry's rules see the accounts that this one made
+                    made.extend(fresh.values())
+                    self.book.add(fresh.values())
+                    fresh.clear()
                 bodies.append(postings)
             else:
                 self._take_record(draft, sequence)
@@ -236,10 +238,11 @@ class LedgerMachine:
 
     def _take_record(self, record: UnsignedRecord, sequence: int) -> None:
         """Let a record about the keyring take effect; a batch that fails rolls it back."""
-        if record.kind is RecordKind.KEYRING_CHANGED:
-            self._trust.change(record.body, sequence=sequence)
-        elif record.kind is RecordKind.KEYRING_ADOPTED:
+        check_place(record.kind, sequence)
+        if record.kind is RecordKind.KEYRING_ADOPTED:
             self._trust.adopt(read_adopted(record.body), ledger_id=record.subject)
+        elif record.kind is RecordKind.KEYRING_CHANGED:
+            self._trust.change(record.body, sequence=sequence)
 
     def _judge_entry(
         self, entry: UnsignedEntry, sequence: int, moment: datetime, fresh: dict[str, Account]
@@ -298,14 +301,13 @@ class LedgerMachine:
             line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
             lines.append(line)
             digests.append(digest)
-        return SealedBatch(
-            drafts, bodies, lines, digests, first, position.hash, group, timestamp, moment, self.cover
-        )
+        place = (first, position.hash, group, timestamp, moment, self.cover)
+        return SealedBatch(drafts, bodies, lines, digests, *place)
 
     def _seal_entry(
         self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str
     ) -> tuple[bytes, str]:
-        ledger_id = self._reader.ledger_id or _ledger_id_of(entry)
+        ledger_id = self._reader.ledger_id or _founded_id(entry)
         intent, metadata = entry.intent._value_, entry.metadata_json
         correlation_id = encode_string(entry.correlation_id)
         digest = entry_hash(
@@ -339,20 +341,12 @@ class LedgerMachine:
         )
         return _checked_line(line), digest
 
-    def _undo(self, undo: list[tuple[Account, int]], mark: int) -> None:
-        for account, delta in reversed(undo):
+    def _undo(self, moves: Moves, made: Sequence[Account], mark: int) -> None:
+        for account, delta in moves:
             account.balance -= delta
+        self.book.remove(made)
         self._gate.rollback(mark)
         self._trust.rollback(self.position.sequence)
-
-    def mark(self) -> int:
-        """Remember what the rules know, for :meth:`take_back`."""
-        return self._gate.mark()
-
-    def settle(self) -> None:
-        """Close the write group: what was sealed is durable and cannot be taken back."""
-        self._gate.forget()
-        self.position.group = 0
 
     # ------------------------------------------------------------------ accepting
 
@@ -376,8 +370,7 @@ class LedgerMachine:
 
 def _checked_line(line: str) -> bytes:
     data = line.encode()
-    if len(data) > MAX_LINE_BYTES:
-        raise EntryTooLarge(f"the line would be {len(data)} bytes; at most {MAX_LINE_BYTES} fit")
+    assert len(data) <= MAX_LINE_BYTES, "a draft within its limits fits into a line"
     return data
 
 
@@ -389,12 +382,9 @@ def _netted(steps: list[tuple[Account, int]]) -> Moves:
     return tuple(changes.items())
 
 
-def _ledger_id_of(draft: Draft) -> str:
-    if not isinstance(draft, UnsignedEntry) or draft.genesis is None:
-        raise IntentViolation(
-            intent=TransactionIntent.GENESIS, reason="the first line of a journal is its genesis"
-        )
-    return draft.genesis.ledger_id
+def _founded_id(entry: UnsignedEntry) -> str:
+    assert entry.genesis is not None, "check_founding lets nothing else begin a journal"
+    return entry.genesis.ledger_id
 
 
 def _out_of_range(account: Account, delta: int) -> Refused:

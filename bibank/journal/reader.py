@@ -16,7 +16,13 @@ from bibank.journal.codec import decode_line, parse_object, read_metadata
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
 from bibank.journal.everyday import EVERYDAY_INTENTS, read_signature, take_apart
 from bibank.journal.gate import RiskGate
-from bibank.journal.genesis import GENESIS_LINES, check_keyring_adopted, read_adopted, read_genesis_mark
+from bibank.journal.genesis import (
+    GENESIS_LINES,
+    check_keyring_adopted,
+    check_place,
+    read_adopted,
+    read_genesis_mark,
+)
 from bibank.journal.position import Position
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.journal.trust import TrustGate
@@ -120,7 +126,7 @@ class LineReader:
         after_debit = debit.balance + units * debit.klass.debit_sign
         after_credit = credit.balance - units * credit.klass.debit_sign
         if (
-            not units
+            not 0 < units <= MAX_UNITS
             or debit is credit
             or debit.klass.asset != credit.klass.asset
             or (debit.klass.category, credit.klass.category) != EVERYDAY_INTENTS[intent]
@@ -249,8 +255,7 @@ class LineReader:
         elif line.sequence == GENESIS_LINES:
             check_keyring_adopted(line, read_genesis_mark(self._pending[0]))
         elif isinstance(line, JournalRecord):
-            if line.kind is RecordKind.KEYRING_ADOPTED:
-                raise InvalidValue("a keyring is adopted in the genesis batch only")
+            check_place(line.kind, line.sequence)
         elif line.intent is TransactionIntent.GENESIS:
             raise InvalidValue("a genesis entry stands in line 1 only")
         elif line.intent is TransactionIntent.ADJUSTMENT:
@@ -259,27 +264,28 @@ class LineReader:
             )
 
     def _apply(self, batch: list[JournalLine]) -> None:
-        """Move the balances by a whole batch; range errors leave them as they were."""
+        """Move the balances and the rules' memory by a whole batch; an error leaves them as they were."""
         undo: list[tuple[Account, int]] = []
+        remembers = self._gate.remembers
+        mark = self._gate.mark()
         try:
             for line in batch:
                 if isinstance(line, JournalEntry):
                     self._apply_entry(line, undo)
-        except BibankError:
+                if remembers:
+                    self._gate.apply(stamped(line))
+        except BaseException:
             for account, balance in reversed(undo):
                 account.balance = balance
+            self._gate.rollback(mark)
             self._fresh.clear()
             raise
+        self._gate.forget()
         self._book.add(self._fresh.values())
         self._fresh.clear()
-        for line in batch:
-            if isinstance(line, JournalEntry):
-                self.entries += 1
-            else:
-                self.records += 1
-            if self._gate.remembers:
-                self._gate.apply(stamped(line))
-                self._gate.forget()
+        entries = sum(isinstance(line, JournalEntry) for line in batch)
+        self.entries += entries
+        self.records += len(batch) - entries
 
     def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]]) -> None:
         changes: dict[Account, int] = {}

@@ -81,6 +81,7 @@ class AccountKey:
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
             raise InvalidType(f"an account key is a str, not {type(text).__name__}")
+        text = str.__str__(text)  # of a subclass, such as a member of a text enumeration, only the text
         parts = text.split(":", 5)
         if len(parts) != 5:
             raise InvalidAccountKey(
@@ -147,7 +148,7 @@ def owner_id(owner: object) -> str:
         raise InvalidType(f"an owner is a str, a UUID or an AccountKey, not {type(owner).__name__}")
     if not is_part(owner):
         raise InvalidAccountKey(f"{excerpt(owner)} is no owner id; {advise_part(owner)}")
-    return owner
+    return str.__str__(owner)
 
 
 def party_account(owner: Owner, *, asset: str) -> AccountKey:
@@ -159,7 +160,10 @@ def party_account(owner: Owner, *, asset: str) -> AccountKey:
         if owner.asset != asset:
             raise InvalidAccountKey(f"{owner} is an account in {owner.asset}, the money is in {asset}")
         return owner
-    return _available_account(owner, asset)
+    try:
+        return _available_account(owner, asset)
+    except TypeError:  # not hashable, so it cannot be one
+        raise InvalidType(f"an owner is a str, a UUID or an AccountKey, not {type(owner).__name__}") from None
 
 
 @lru_cache(maxsize=_KEYS_KEPT)

@@ -81,25 +81,30 @@ def _decimal_to_units(value: Decimal) -> int:
         return 0
     if value.adjusted() > _MAX_WHOLE_DIGITS:  # before any work that grows with the exponent
         raise AmountOverflow(f"{excerpt(str(value))} is beyond the range of an amount")
-    if value.adjusted() >= -DECIMALS:
-        numerator, denominator = value.as_integer_ratio()
-        units, rest = divmod(numerator * UNITS_PER_WHOLE, denominator)
-        if not rest:
-            return units
-    raise InvalidAmount(f"{excerpt(str(value))} has more than {DECIMALS} decimals; round it first")
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)  # it is finite
+    shift = exponent + DECIMALS
+    finer = digits[shift:] if shift < 0 else ()
+    if any(finer):
+        raise InvalidAmount(f"{excerpt(str(value))} has more than {DECIMALS} decimals; round it first")
+    units = int("".join(map(str, digits[: len(digits) - len(finer)])) + "0" * shift)
+    return -units if sign else units
 
 
-def _input_to_units(value: object, kind: str) -> int:
-    """Count the units in any accepted input, sign included."""
+def _input_to_units(value: object, kind: str, *, minimum: int) -> int:
+    """Count the units in any accepted input, sign included; `minimum` is what the caller may hold."""
     match value:
         case bool() | float():
             raise InvalidType(
                 f"{kind} from {type(value).__name__} {value!r}; "
                 "give a str, a Decimal or an int of whole assets"
             )
+        case str() if value.startswith("-"):
+            units = text_to_units(value[1:])
+            if not units and minimum == 0:
+                raise InvalidAmount(f"{excerpt(value)} has a sign, which an amount has not")
+            return -units
         case str():
-            if value.startswith("-"):
-                return -text_to_units(value[1:])
             return text_to_units(value)
         case int():
             return value * UNITS_PER_WHOLE
@@ -117,14 +122,15 @@ class _Units:
     _minimum: ClassVar[int] = MIN_UNITS
 
     def __init__(self, value: str | Decimal | int = 0) -> None:
-        self._set(_input_to_units(value, type(self).__name__))
+        cls = type(self)
+        self._set(_input_to_units(value, cls.__name__, minimum=cls._minimum))
 
     def _set(self, units: int) -> None:
         cls = type(self)
         if units < cls._minimum:
             if cls._minimum == 0:
                 raise AmountUnderflow(
-                    f"{cls.__name__} cannot be {units_to_text(units)}: it is never below zero"
+                    f"{cls.__name__} is never below zero; use SignedAmount for a difference"
                 )
             raise AmountOverflow(f"{cls.__name__} below its range of -2**127 units")
         if units > MAX_UNITS:
@@ -190,6 +196,8 @@ class _Units:
         for number in (numerator, denominator):
             if isinstance(number, bool) or not isinstance(number, int):
                 raise InvalidType(f"a fraction is made of ints, not {type(number).__name__}")
+        if not isinstance(rounding, Rounding):
+            raise InvalidType(f"rounding is a Rounding such as Rounding.HALF_EVEN, not {excerpt(rounding)}")
         if denominator == 0:
             raise InvalidAmount("the denominator is zero")
         product, divisor = self.units * numerator, denominator
@@ -229,6 +237,8 @@ class Amount(_Units):
         >>> [str(part) for part in Amount("0.00000005").allocate([3, 7])]
         ['0.00000002', '0.00000003']
         """
+        if not isinstance(weights, Sequence):
+            raise InvalidType(f"weights are a sequence of ints, not {type(weights).__name__}")
         for weight in weights:
             if isinstance(weight, bool) or not isinstance(weight, int):
                 raise InvalidType(f"weights are ints, not {type(weight).__name__}")

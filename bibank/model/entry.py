@@ -87,12 +87,14 @@ class Posting:
     def __init__(self, account: AccountKey | str, amount: Amount | Decimal | str | int, side: Side) -> None:
         if not isinstance(side, Side):
             raise InvalidType(f"side is Side.DEBIT or Side.CREDIT, not {side!r}")
+        if not isinstance(account, AccountKey):
+            account = AccountKey(account)
         if not isinstance(amount, Amount):
             amount = Amount(amount)
         if not amount.units:
             raise InvalidEntry(f"a posting of 0 to {account} moves nothing; leave it out")
         put = object.__setattr__
-        put(self, "account", account if isinstance(account, AccountKey) else AccountKey(account))
+        put(self, "account", account)
         put(self, "amount", amount)
         put(self, "side", side)
 
@@ -153,7 +155,7 @@ def _check_postings(intent: TransactionIntent, postings: tuple[Posting, ...]) ->
 
 
 def _freeze_free_metadata(value: Mapping[str, object]) -> FrozenMap:
-    if not value:
+    if value is EMPTY_MAP:
         return EMPTY_MAP
     frozen = freeze(value, METADATA_LIMITS)
     for key in frozen:
@@ -167,6 +169,12 @@ def _freeze_free_metadata(value: Mapping[str, object]) -> FrozenMap:
 def _check_intent(value: object) -> TransactionIntent:
     if not isinstance(value, TransactionIntent):
         raise InvalidType(f"intent is a TransactionIntent, not {excerpt(value)}")
+    return value
+
+
+def _check_genesis_mark(value: object) -> GenesisMark | None:
+    if value is not None and not isinstance(value, GenesisMark):
+        raise InvalidType(f"genesis is a GenesisMark or None, not {type(value).__name__}")
     return value
 
 
@@ -191,7 +199,7 @@ class UnsignedEntry:
     correlation_id: str = attrs.field(converter=check_correlation_id)
     postings: tuple[Posting, ...] = attrs.field(converter=_as_tuple)
     metadata: FrozenMap = attrs.field(converter=_freeze_free_metadata, default=EMPTY_MAP)
-    genesis: GenesisMark | None = None
+    genesis: GenesisMark | None = attrs.field(converter=_check_genesis_mark, default=None)
     metadata_json: str = attrs.field(init=False, repr=False, eq=False)
     """The whole metadata as it will stand in the line."""
 
@@ -200,12 +208,13 @@ class UnsignedEntry:
         _check_postings(self.intent, self.postings)
         if (self.genesis is not None) != (self.intent is TransactionIntent.GENESIS):
             raise InvalidEntry("a genesis mark belongs to the genesis entry, and only there")
-        metadata_json = "{}"
+        metadata_json, metadata_bytes = "{}", 2
         if self.metadata or self.genesis:
             reserved = self.genesis.to_metadata() if self.genesis else {}
             metadata_json = canonical_text({**self.metadata, **reserved})
+            metadata_bytes = len(metadata_json.encode())
         object.__setattr__(self, "metadata_json", metadata_json)
-        if len(metadata_json) + _LARGEST_POSTING_BYTES * len(self.postings) > MAX_DRAFT_BYTES - 1024:
+        if metadata_bytes + _LARGEST_POSTING_BYTES * len(self.postings) > MAX_DRAFT_BYTES - 1024:
             size = len(self._canonical_text().encode())
             if size > MAX_DRAFT_BYTES:
                 raise EntryTooLarge(f"the entry is {size} bytes as JSON; at most {MAX_DRAFT_BYTES} fit")

@@ -23,7 +23,7 @@ def check_identifier(value: object, *, name: str) -> str:
         raise InvalidIdentifier(
             f"{name} {excerpt(value)} is not 1 to {MAX_ID_LENGTH} printable ASCII characters"
         )
-    return value
+    return str.__str__(value)
 
 
 def check_correlation_id(value: object) -> str:

@@ -193,7 +193,8 @@ def canonical_text(value: object) -> str:
     """Spell a JSON value as RFC 8785 does.
 
     Takes mappings with `str` names, lists, tuples, `str`, `int`, `bool` and None; anything else,
-    floats included, is an `InvalidType`.
+    floats included, is an `InvalidType`. Integers beyond 2**53-1 are spelled exactly, where RFC 8785
+    has no answer.
     """
     if isinstance(value, str):
         return encode_string(value)
@@ -206,11 +207,22 @@ def canonical_text(value: object) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, Mapping):
-        members = (f"{encode_string(name)}:{canonical_text(value[name])}" for name in sorted(value))
+        members = (f"{encode_string(name)}:{canonical_text(value[name])}" for name in _sorted_names(value))
         return "{" + ",".join(members) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(canonical_text, value)) + "]"
     raise InvalidType(f"{type(value).__name__} has no place in the format's JSON")
+
+
+def _sorted_names(value: Mapping[str, object]) -> list[str]:
+    """Sort names by UTF-16 code units (RFC 8785, 3.2.3): the order of code points for all but rare ones."""
+    try:
+        names = sorted(value)
+        if not "".join(names).isascii():
+            names.sort(key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+    except TypeError:
+        raise InvalidType("the names of a JSON object are str") from None
+    return names
 
 
 def thaw(value: JsonValue) -> Any:  # noqa: ANN401 - plain JSON data has no narrower type

@@ -16,7 +16,7 @@ from typing import TypeVar
 import attrs
 
 from bibank.errors import InvalidType, InvalidValue, excerpt
-from bibank.model.json_value import FrozenMap, JsonValue
+from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.money import PART_PATTERN
 from bibank.model.signature import SignatureAlgorithm
 
@@ -258,7 +258,10 @@ class Keyring:
             raise InvalidValue(f"version {excerpt(members['version'])}; the first keyring is version 1")
         keys = tuple(map(_read_first_key, _items(members["keys"])))
         policies = _read_policies(members["policies"], names={"mandatory_from", "role", "threshold"})
-        return cls.first(keys, policies)
+        keyring = cls.first(keys, policies)
+        if canonical_text(body) != canonical_text(keyring.to_body()):  # as text: True is equal to 1
+            raise InvalidValue("the keyring is not spelled canonically")
+        return keyring
 
     def active(self, role: Role) -> tuple[KeyringKey, ...]:
         """List the keys of a role that may sign now."""

@@ -49,7 +49,7 @@ def check_asset(asset: object) -> str:
         raise InvalidType(f"an asset code is a str, not {type(asset).__name__}")
     if not is_part(asset):
         raise InvalidMoney(f"{excerpt(asset)} is no asset code; {advise_part(asset)}")
-    return asset
+    return str.__str__(asset)  # of a subclass, such as a member of a text enumeration, only the text
 
 
 @attrs.frozen(init=False, repr=False)
@@ -67,7 +67,7 @@ class Money:
         if asset is None:
             if not isinstance(amount, str):
                 raise InvalidType(
-                    f"Money({amount!r}) names no asset; write Money('100 USDT') or Money(100, 'USDT')"
+                    f"Money({excerpt(amount)}) names no asset; write Money('100 USDT') or Money(100, 'USDT')"
                 )
             amount, space, asset = amount.partition(" ")
             if not space:

@@ -8,6 +8,7 @@ from enum import Enum
 
 import attrs
 
+from bibank.errors import InvalidType, excerpt
 from bibank.model.entry import BatchMark, JournalEntry
 from bibank.model.identifier import check_correlation_id, check_identifier
 from bibank.model.json_value import BODY_LIMITS, FrozenMap, freeze
@@ -25,6 +26,12 @@ def _freeze_body(value: Mapping[str, object]) -> FrozenMap:
     return freeze(value, BODY_LIMITS)
 
 
+def _check_kind(value: object) -> RecordKind:
+    if not isinstance(value, RecordKind):
+        raise InvalidType(f"kind is a RecordKind, not {excerpt(value)}")
+    return value
+
+
 def _check_subject(value: object) -> str:
     return check_identifier(value, name="subject")
 
@@ -33,7 +40,7 @@ def _check_subject(value: object) -> str:
 class UnsignedRecord:
     """A record before sealing. `subject` is the identity or account that it is about."""
 
-    kind: RecordKind
+    kind: RecordKind = attrs.field(converter=_check_kind)
     subject: str = attrs.field(converter=_check_subject)
     correlation_id: str = attrs.field(converter=check_correlation_id)
     body: FrozenMap = attrs.field(converter=_freeze_body)

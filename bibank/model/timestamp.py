@@ -13,7 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from bibank.errors import InvalidTimestamp, InvalidType, excerpt
 
-_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z", re.ASCII)
+_TEXT = re.compile(
+    # Hours end at 23 here, because some versions of `datetime.fromisoformat` read 24:00 as tomorrow.
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{6})?Z",
+    re.ASCII,
+)
 _NO_OFFSET = timedelta(0)
 
 

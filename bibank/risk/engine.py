@@ -38,17 +38,21 @@ class RiskEngine:
         self._undo: list[tuple[RuleState, str, object]] = []
         names = [rule.name for rule in self._rules]
         for name in names:
-            if _RULE_NAME.fullmatch(name) is None:
+            if not _is_rule_name(name):
                 raise ConfigurationError(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
             if name == SUFFICIENCY_NAME or names.count(name) > 1:
                 raise ConfigurationError(f"there are two rules named {name!r}")
-        self._states = {name: RuleState(self._undo) for name in names}
-        self._stateful = tuple(rule for rule in self._rules if isinstance(rule, StatefulRiskRule))
+        self._names = tuple(names)
+        states = [RuleState(self._undo) for _ in names]
+        self._judges = tuple(zip(names, self._rules, states, strict=True))
+        self._stateful = tuple(
+            (name, rule, state) for name, rule, state in self._judges if isinstance(rule, StatefulRiskRule)
+        )
 
     @property
     def rule_names(self) -> tuple[str, ...]:
         """The names of all rules, in the order in which they judge."""
-        return (SUFFICIENCY_NAME, *(rule.name for rule in self._rules))
+        return (SUFFICIENCY_NAME, *self._names)
 
     @property
     def remembers(self) -> bool:
@@ -60,28 +64,28 @@ class RiskEngine:
     ) -> Refused | None:
         """Ask every rule; give the first refusal. Never raises."""
         refused = check_sufficiency(moves)
-        if refused is not None or not self._rules:
+        if refused is not None:
             return refused
-        for rule in self._rules:
+        for name, rule, state in self._judges:
             mark = self.mark()
             try:
-                view = RiskView(book, moves, sequence=sequence, now=now, state=self._states[rule.name])
+                view = RiskView(book, moves, sequence=sequence, now=now, state=state)
                 refusal = rule.check(entry, view)
                 if refusal is not None:
-                    return _as_refused(rule.name, refusal)
+                    return _as_refused(name, refusal)
             except Exception as error:  # noqa: BLE001 - whatever a rule raises is a refusal
-                return _failed(rule.name, error)
+                return _failed(name, error)
             finally:
                 self.rollback(mark)  # a check remembers nothing
         return None
 
     def apply(self, line: StampedLine) -> None:
         """Let the rules with a memory take note of a line; `RuleFailed` when one raises."""
-        for rule in self._stateful:
+        for name, rule, state in self._stateful:
             try:
-                rule.apply(line, self._states[rule.name])
+                rule.apply(line, state)
             except Exception as error:
-                raise _failed(rule.name, error) from error
+                raise _failed(name, error) from error
 
     def mark(self) -> int:
         """Remember what the rules know now."""
@@ -98,9 +102,13 @@ class RiskEngine:
             state.restore(key, value)
 
 
+def _is_rule_name(name: object) -> bool:
+    return isinstance(name, str) and _RULE_NAME.fullmatch(name) is not None
+
+
 def _failed(rule: str, error: Exception) -> RuleFailed:
     failed = RuleFailed(
-        f"rule {rule} raised {type(error).__name__}: {excerpt(str(error))}",
+        f"rule {rule} raised {excerpt(error)}",
         rule=rule,
         advice="nothing passes until the rule answers",
     )

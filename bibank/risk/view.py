@@ -22,7 +22,9 @@ _OUTFLOW_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.LIABILIT
 class RuleState(MutableMapping[str, StateValue]):
     """The memory of one rule. The engine owns it, and can take every change back.
 
-    Values are `str`, `int`, `bool`, None and tuples of these; anything else is an `InvalidType`.
+    Keys are `str`; values are `str`, `int`, `bool`, None and tuples of these; anything else is an
+    `InvalidType`. Iterating goes through the keys in their order as text, whatever was written,
+    deleted and taken back in between.
     """
 
     __slots__ = ("_undo", "_values")
@@ -35,6 +37,8 @@ class RuleState(MutableMapping[str, StateValue]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: StateValue) -> None:
+        if not isinstance(key, str):
+            raise InvalidType(f"a key of a rule's state is a str, not {type(key).__name__}")
         _check_state_value(value)
         self._undo.append((self, key, self._values.get(key, _MISSING)))
         self._values[key] = value
@@ -44,7 +48,7 @@ class RuleState(MutableMapping[str, StateValue]):
         del self._values[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(sorted(self._values))
 
     def __len__(self) -> int:
         return len(self._values)

@@ -10,6 +10,7 @@ import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 
 import attrs
 
@@ -51,26 +52,31 @@ def day_names(files: Files) -> list[str]:
     return sorted(name for name in files.listdir() if DAY_NAME.fullmatch(name))
 
 
-def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[bytes]:
-    """Give what stands between newlines, from an offset; the last one may lack its newline.
+def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[tuple[bytes, int]]:
+    """Give what stands between newlines, each with the offset behind its newline.
 
-    A segment longer than a line may be is given cut, one byte too long, so that whoever decodes
-    it refuses it; memory stays bounded whatever the file holds.
+    The last one may lack its newline: then that offset is beyond `stop`. A segment longer than a
+    line may be is given cut, still too long to be one, so that whoever decodes it refuses it;
+    memory stays bounded whatever the file holds.
     """
     rest = b""
-    offset = start
+    cut = 0
+    offset = end = start
     while offset < stop:
         chunk = files.read(name, offset=offset, size=min(_CHUNK_BYTES, stop - offset))
         if not chunk:
             break
         offset += len(chunk)
         *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
+        for segment in whole:
+            end += cut + len(segment) + 1
+            cut = 0
+            yield segment, end
         if len(rest) > MAX_LINE_BYTES:
-            yield rest[: MAX_LINE_BYTES + 1]
-            return
+            cut += len(rest) - MAX_LINE_BYTES - 1
+            rest = rest[: MAX_LINE_BYTES + 1]
     if rest:
-        yield rest
+        yield rest, end + cut + len(rest) + 1
 
 
 class Days:
@@ -79,6 +85,8 @@ class Days:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.files: list[DayFile] = []
+        self.indexed = False
+        """Whether a scan has reached the end: before it, nothing can be found by sequence."""
 
     def scan(self) -> Iterator[bytes]:
         """Give every line from the first on, indexing on the way."""
@@ -88,25 +96,34 @@ class Days:
             day.lines = 0
             del day.offsets[:]
             offset = 0
-            for line in segments(self._files, day.name, start=0, stop=day.size):
+            for line, end in segments(self._files, day.name, start=0, stop=day.size):
                 day.note(offset)
-                offset += len(line) + 1
+                if end > day.size:
+                    raise JournalCorrupt(
+                        "the last line has no newline, and this is not the newest file",
+                        sequence=day.last_sequence,
+                        file=day.name,
+                        line=day.lines,
+                    )
+                offset = end
                 yield line
             sequence += day.lines
+        self.indexed = True
 
     def read(self, *, after_sequence: int) -> Iterator[bytes]:
-        """Give the lines after a sequence, from the files as they are indexed now."""
-        days = list(self.files)
-        at = max(bisect_right([day.first_sequence for day in days], after_sequence + 1) - 1, 0)
-        for day in days[at:]:
+        """Give the lines after a sequence that are indexed now, at the time of the call."""
+        spans: list[tuple[DayFile, int, int, int]] = []
+        at = max(bisect_right([day.first_sequence for day in self.files], after_sequence + 1) - 1, 0)
+        for day in self.files[at:]:
             skip = max(after_sequence + 1 - day.first_sequence, 0)
-            if skip >= day.lines:
-                continue
-            start = day.offsets[skip // _STRIDE]
-            lines = segments(self._files, day.name, start=start, stop=day.size)
-            for _ in range(skip % _STRIDE):
-                next(lines)
-            yield from lines
+            if skip < day.lines:
+                spans.append((day, day.offsets[skip // _STRIDE], skip % _STRIDE, day.size))
+        return self._read(spans)
+
+    def _read(self, spans: list[tuple[DayFile, int, int, int]]) -> Iterator[bytes]:
+        for day, start, skip, stop in spans:
+            for line, _ in islice(segments(self._files, day.name, start=start, stop=stop), skip, None):
+                yield line
 
     def locate(self, sequence: int) -> tuple[str, int]:
         """Say in which file, and which line of it, a sequence stands or would stand."""

@@ -82,6 +82,9 @@ class Files(Protocol):
     def close(self, handle: int) -> None:
         """Close a handle."""
 
+    def release(self) -> None:
+        """Let go of the directory, which `lock` keeps open."""
+
 
 class OsFiles:
     """`Files` on a real directory (POSIX).
@@ -95,7 +98,7 @@ class OsFiles:
                 "a home needs Linux or macOS; in_memory ledgers and verification work here"
             )
         self.directory = directory
-        self._directory_handle: int | None = None
+        self._kept: int | None = None
 
     def __repr__(self) -> str:
         return f"OsFiles({str(self.directory)!r})"
@@ -104,7 +107,7 @@ class OsFiles:
         """Name the files, sorted."""
         try:
             return sorted(os.listdir(self.directory))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             raise _unavailable("list", self.directory, error) from error
@@ -112,7 +115,8 @@ class OsFiles:
     def stat(self, name: str) -> FileStat | None:
         """Describe a file without following links."""
         try:
-            found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+            with self._directory() as directory:
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -123,10 +127,10 @@ class OsFiles:
         """Make the directory and its missing parents, each synced into its parent."""
         missing = []
         path = self.directory
-        while not path.exists():
-            missing.append(path)
-            path = path.parent
         try:
+            while not path.exists():
+                missing.append(path)
+                path = path.parent
             for path in reversed(missing):
                 with contextlib.suppress(FileExistsError):
                     path.mkdir(mode=_DIRECTORY_MODE)
@@ -137,7 +141,7 @@ class OsFiles:
     def read(self, name: str, *, offset: int, size: int) -> bytes:
         """Read up to `size` bytes at an offset."""
         try:
-            with _opened(name, os.O_RDONLY, self._directory()) as handle:
+            with self._directory() as directory, _opened(name, os.O_RDONLY, directory) as handle:
                 parts = []
                 while size:
                     part = os.pread(handle, size, offset)
@@ -154,7 +158,8 @@ class OsFiles:
         """Open or make a plain file of ours; refuses links and foreign files."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         try:
-            handle = _open(name, flags, self._directory())
+            with self._directory() as directory:
+                handle = _open(name, flags, directory)
         except OSError as error:
             raise _unavailable("open", self.directory / name, error) from error
         found = _describe(os.fstat(handle))
@@ -177,12 +182,13 @@ class OsFiles:
 
     def fsync_dir(self) -> None:
         """Make the directory's entries durable."""
-        os.fsync(self._directory())
+        with self._directory() as directory:
+            os.fsync(directory)
 
     def truncate(self, name: str, *, size: int) -> None:
         """Cut a file and sync it."""
         try:
-            with _opened(name, os.O_RDWR, self._directory()) as handle:
+            with self._directory() as directory, _opened(name, os.O_RDWR, directory) as handle:
                 os.ftruncate(handle, size)
                 os.fsync(handle)
         except OSError as error:
@@ -190,27 +196,35 @@ class OsFiles:
 
     def replace(self, source: str, target: str) -> None:
         """Rename within the directory."""
-        directory = self._directory()
-        os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+        with self._directory() as directory:
+            os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
 
     def lock(self, name: str) -> int:
-        """Take the lock without waiting; write our pid and host into it."""
+        """Take the lock without waiting, write our pid and host into it, and keep the directory open."""
+        directory = self._open_directory()
+        try:
+            handle = self._lock_in(directory, name)
+        except BaseException:
+            os.close(directory)
+            raise
+        self._kept = directory
+        return handle
+
+    def _lock_in(self, directory: int, name: str) -> int:
         import fcntl
 
         try:
-            handle = _open(name, os.O_RDWR | os.O_CREAT, self._directory())
+            handle = _open(name, os.O_RDWR | os.O_CREAT, directory)
         except OSError as error:
             raise _unavailable("open", self.directory / name, error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            here, there = os.fstat(handle), os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+            here, there = os.fstat(handle), os.stat(name, dir_fd=directory, follow_symlinks=False)
             if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
                 raise LedgerBusy(
                     f"{self.directory / name} was replaced while it was locked", pid=None, host=None
                 )
-            holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, holder, 0)
+            _name_holder(handle)
         except OSError as error:
             busy = _busy(self.directory, handle) if error.errno in (errno.EAGAIN, errno.EACCES) else None
             os.close(handle)
@@ -227,23 +241,34 @@ class OsFiles:
 
     def close(self, handle: int) -> None:
         """Close a handle."""
-        os.close(handle)
-
-    def _directory(self) -> int:
-        if self._directory_handle is None:
-            try:
-                self._directory_handle = os.open(
-                    self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-                )
-            except OSError as error:
-                raise _unavailable("open", self.directory, error) from error
-        return self._directory_handle
+        try:
+            os.close(handle)
+        except OSError as error:
+            raise _unavailable("close a file in", self.directory, error) from error
 
     def release(self) -> None:
         """Close the directory itself."""
-        if self._directory_handle is not None:
-            os.close(self._directory_handle)
-            self._directory_handle = None
+        handle, self._kept = self._kept, None
+        if handle is not None:
+            self.close(handle)
+
+    @contextlib.contextmanager
+    def _directory(self) -> Iterator[int]:
+        """Give a descriptor of the directory: the one kept while it is locked, else one for the moment."""
+        if self._kept is not None:
+            yield self._kept
+            return
+        handle = self._open_directory()
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _open_directory(self) -> int:
+        try:
+            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise _unavailable("open", self.directory, error) from error
 
 
 def _open(name: str, flags: int, directory: int) -> int:
@@ -290,6 +315,14 @@ else:
 
 def _unavailable(verb: str, path: Path, error: OSError) -> StoreUnavailable:
     return StoreUnavailable(f"cannot {verb} {path}: {error.strerror}")
+
+
+def _name_holder(handle: int) -> None:
+    """Write who holds the lock into it, for people; a full disk is no reason not to hold it."""
+    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, holder, 0)
 
 
 def _busy(directory: Path, handle: int) -> LedgerBusy:

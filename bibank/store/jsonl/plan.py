@@ -9,18 +9,19 @@ Directories and files are looked at in this order: lock, day files, tail of the 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from bibank.errors import BibankError, JournalCorrupt, JournalTorn
-from bibank.journal.codec import decode_line
+from bibank.errors import BibankError, JournalCorrupt, JournalTorn, StoreUnavailable
+from bibank.journal.codec import MAX_LINE_BYTES, decode_line
 from bibank.model.entry import JournalEntry
 from bibank.model.lines import Head
 from bibank.store.jsonl.days import DayFile, Days, day_names
 from bibank.store.jsonl.files import Files, OsFiles
 from bibank.store.jsonl.tail import Torn, content_end, examine_tail, last_line
-from bibank.store.jsonl.writer import JsonlStore
+from bibank.store.jsonl.writer import JsonlStore, write_all
 
 LOCK_NAME = ".lock"
 _COPY_BYTES = 1 << 20
@@ -67,6 +68,8 @@ class OpenPlan:
         running it again after a crash gives the same result.
         """
         assert self._lock is not None, "a survey cannot repair"
+        if not self._days.indexed:  # the caller replays from the store instead
+            deque(self.read(), maxlen=0)
         if self.torn is not None:
             self._set_aside(self.torn)
         for day in self._days.files[-1:]:
@@ -76,10 +79,13 @@ class OpenPlan:
         return JsonlStore(self._files, self._days, self.head, self._lock, durability=durability)
 
     def abandon(self) -> None:
-        """Let go of the lock and change nothing."""
-        if self._lock is not None:
-            self._files.close(self._lock)
-            self._lock = None
+        """Let go of the lock and the directory, and change nothing."""
+        lock, self._lock = self._lock, None
+        try:
+            if lock is not None:
+                self._files.close(lock)
+        finally:
+            self._files.release()
 
     def _set_aside(self, torn: Torn) -> None:
         name = self._free_name(f"{torn.file}.torn-{self.head.sequence + 1}")
@@ -87,16 +93,20 @@ class OpenPlan:
         try:
             done = 0
             while done < torn.size:
-                part = self._files.read(
-                    torn.file, offset=torn.offset + done, size=min(_COPY_BYTES, torn.size - done)
-                )
-                done += len(part)
-                while part:
-                    part = part[self._files.write(handle, part) :]
+                size = min(_COPY_BYTES, torn.size - done)
+                part = self._files.read(torn.file, offset=torn.offset + done, size=size)
+                if len(part) != size:
+                    raise StoreUnavailable(f"{torn.file} shrank while its torn bytes were copied")
+                write_all(self._files, handle, part)
+                done += size
             self._files.fdatasync(handle)
+            self._files.fsync_dir()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot set the torn bytes of {torn.file} aside: {error.strerror}"
+            ) from error
         finally:
             self._files.close(handle)
-        self._files.fsync_dir()
         logger.warning(
             "%s:%d: %s; %d bytes set aside in %s", torn.file, torn.line, torn.reason, torn.size, name
         )
@@ -122,6 +132,7 @@ def plan_journal(directory: Path | Files) -> OpenPlan:
         return _survey(files, lock)
     except BaseException:
         files.close(lock)
+        files.release()
         raise
 
 
@@ -135,28 +146,42 @@ def _survey(files: Files, lock: int | None) -> OpenPlan:
     names = day_names(files)
     if not names:
         return OpenPlan(files, days, Head(), None, lock)
+    _check_plain(files, names, for_writing=lock is not None)
     for name in names[:-1]:
         days.files.append(DayFile(name=name, size=content_end(files, name)))
     before = _head_of_older(files, days)
-    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, names[0]))
+    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, days, names[-1]))
     days.files.append(DayFile(name=names[-1], size=tail.content))
     return OpenPlan(files, days, tail.head or before, tail.torn, lock)
 
 
+def _check_plain(files: Files, names: list[str], *, for_writing: bool) -> None:
+    """Refuse links and whatever is no file, before anything is read or repaired."""
+    for name in names:
+        found = files.stat(name)
+        if found is None or not found.is_regular:
+            raise StoreUnavailable(f"{name} is not a regular file")
+        if for_writing and name == names[-1] and found.links != 1:
+            raise StoreUnavailable(f"{name} has {found.links} links; what is written must have one name")
+
+
 def _head_of_older(files: Files, days: Days) -> Head:
-    """Read the head that the older files leave; whatever is wrong with them, replay will say."""
+    """Read the head that the older files leave; `JournalCorrupt` when their last line is none."""
     for day in reversed(days.files):
         if day.size:
             try:
                 line = decode_line(last_line(files, day.name, end=day.size))
-            except BibankError:
-                return Head()
+            except BibankError as error:
+                deque(days.scan(), maxlen=0)  # to count the lines
+                raise days.place(JournalCorrupt(str(error), sequence=day.last_sequence)) from error
             return Head(line.sequence, line.hash)
     return Head()
 
 
-def _ledger_id(files: Files, first_name: str) -> str | None:
-    first = files.read(first_name, offset=0, size=1 << 16).partition(b"\n")[0]
+def _ledger_id(files: Files, days: Days, newest: str) -> str | None:
+    """Read the ledger's id, unverified, from the first line that there is."""
+    name = next((day.name for day in days.files if day.size), newest)
+    first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
     try:
         line = decode_line(first)
     except BibankError:

@@ -68,8 +68,8 @@ def last_line(files: Files, name: str, *, end: int) -> bytes:
 def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None) -> Tail:
     """Look at the newest file. `before` is the head that the older files leave.
 
-    Cheap when the file ends in a whole batch; otherwise the file is read from its start. Raises
-    `JournalCorrupt` for what is neither whole nor torn.
+    Cheap when the file ends in a whole batch and its last write group has no holes; otherwise the
+    file is read from its start. Raises `JournalCorrupt` for what is neither whole nor torn.
     """
     end = content_end(files, name)
     if not end:
@@ -80,9 +80,23 @@ def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None
         except BibankError:
             pass
         else:
-            if line.sequence == line.batch.first + line.batch.size - 1:
+            whole = line.sequence == line.batch.first + line.batch.size - 1
+            if whole and not _has_hole(files, name, end=end, lines=line.sequence - line.batch.group + 1):
                 return Tail(content=end, head=Head(line.sequence, line.hash))
     return _Examination(files, name, before, ledger_id).run()
+
+
+def _has_hole(files: Files, name: str, *, end: int, lines: int) -> bool:
+    """Tell whether unwritten bytes stand among the last lines: a line itself never holds a NUL."""
+    newlines = lines + 1  # and the one before the first of them
+    while newlines > 0 and end:
+        start = max(end - _CHUNK_BYTES, 0)
+        data = files.read(name, offset=start, size=end - start)
+        if b"\0" in data:
+            return True
+        newlines -= data.count(b"\n")
+        end = start
+    return False
 
 
 class _Examination:
@@ -97,21 +111,20 @@ class _Examination:
         self.whole_end = 0
         self.whole_lines = 0
         self.damage: str | None = None
+        self.damaged_line = 0
 
     def run(self) -> Tail:
         found = self.files.stat(self.name)
         size = found.size if found is not None else 0
-        offset = 0
-        for number, segment in enumerate(segments(self.files, self.name, start=0, stop=size), 1):
-            offset += len(segment) + 1
-            complete = offset <= size
+        for number, (segment, end) in enumerate(segments(self.files, self.name, start=0, stop=size), 1):
+            complete = end <= size
             line = self._decode(segment) if complete else None
             if line is None:
                 self._note_damage(segment, number, complete=complete)
             elif self.damage is not None:
                 self._check_behind_damage(line, number)
             else:
-                self._follow(line, number, offset)
+                self._follow(line, number, end)
         if self.damage is None:
             if self.whole_end == size:
                 return Tail(content=size, head=self.whole)
@@ -131,7 +144,8 @@ class _Examination:
             line = decode_line(segment)
             if line.sequence == 1 and isinstance(line, JournalEntry):
                 self.ledger_id = str(line.metadata.get("bb.ledger"))
-            if line_hash(line, ledger_id=self.ledger_id or "") == line.hash:
+            # Without a first line there is no id to hash with; replay will refuse that line.
+            if self.ledger_id is None or line_hash(line, ledger_id=self.ledger_id) == line.hash:
                 return line
         except BibankError:
             pass
@@ -139,21 +153,24 @@ class _Examination:
 
     def _note_damage(self, segment: bytes, number: int, *, complete: bool) -> None:
         if complete and b"\0" not in segment:
-            reason = "a complete line that is not a valid line"
+            reason = "the line's hash is not that of its content"
             try:
                 decode_line(segment)
-                reason = "the line's hash is not that of its content"
             except BibankError as error:
                 reason = str(error)
             raise self._corrupt(reason, number)
         if self.damage is None:
             self.damage = "a line with unwritten bytes" if complete else "the last line has no newline"
+            self.damaged_line = number
 
     def _check_behind_damage(self, line: JournalLine, number: int) -> None:
         if line.batch.group > self.whole.sequence + 1:
-            raise self._corrupt("a valid line of a later write group stands behind damage", number)
+            raise self._corrupt(
+                f"{self.damage}, and behind it, in line {number}, a valid line of a later write group",
+                self.damaged_line,
+            )
 
-    def _follow(self, line: JournalLine, number: int, offset: int) -> None:
+    def _follow(self, line: JournalLine, number: int, end: int) -> None:
         last = self.last
         expected = (last.sequence if last is not None else self.whole.sequence) + 1
         if line.sequence != expected:
@@ -161,7 +178,7 @@ class _Examination:
         self.last = line
         if line.sequence == line.batch.first + line.batch.size - 1:
             self.whole = Head(line.sequence, line.hash)
-            self.whole_end = offset
+            self.whole_end = end
             self.whole_lines = number
 
     def _corrupt(self, reason: str, number: int) -> JournalCorrupt:

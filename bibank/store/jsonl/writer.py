@@ -7,14 +7,34 @@ because the kernel has dropped the pages it could not write.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Literal
+from weakref import WeakSet
 
-from bibank.errors import CommitOutcomeUnknown, HeadConflict, LedgerClosed, LedgerPoisoned, StoreUnavailable
+from bibank.errors import (
+    CommitOutcomeUnknown,
+    HeadConflict,
+    LedgerClosed,
+    LedgerPoisoned,
+    StoreError,
+    StoreUnavailable,
+)
 from bibank.model.lines import Head, LineGroup
 from bibank.store.jsonl.days import DayFile, Days
 from bibank.store.jsonl.files import Files
+
+
+def write_all(files: Files, handle: int, data: bytes) -> None:
+    """Write until every byte is taken; `OSError` when the operating system takes none."""
+    left = memoryview(data)
+    while left:
+        taken = files.write(handle, bytes(left) if len(left) != len(data) else data)
+        if taken <= 0:
+            raise OSError(errno.EIO, "the operating system took no bytes")
+        left = left[taken:]
 
 
 class JsonlStore:
@@ -29,13 +49,13 @@ class JsonlStore:
         self._files = files
         self._days = days
         self._head = head
-        self._lock = lock
+        self._lock: int | None = lock
         self._syncs = durability == "sync"
         self._handle: int | None = None
         self._handle_name = ""
         self._poison: str | None = None
         self._closed = False
-        self._process = os.getpid()
+        _stores.add(self)
 
     def __repr__(self) -> str:
         return f"<JsonlStore at line {self._head.sequence}{'' if self._syncs else ', durability none'}>"
@@ -60,7 +80,7 @@ class JsonlStore:
         handle = self._open(name)
         self._poison = "a write was interrupted"
         try:
-            self._write(handle, data)
+            write_all(self._files, handle, data)
             if self._syncs:
                 self._files.fdatasync(handle)
         except OSError as error:
@@ -72,6 +92,7 @@ class JsonlStore:
 
     def read(self, *, after_sequence: int = 0) -> Iterator[bytes]:
         """Give the durable lines after a sequence."""
+        self._check_usable()
         return self._days.read(after_sequence=after_sequence)
 
     def locate(self, sequence: int) -> tuple[str, int]:
@@ -80,20 +101,32 @@ class JsonlStore:
 
     def close(self) -> None:
         """Close the day file and let go of the lock."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._handle is not None:
-            self._files.close(self._handle)
-        self._files.close(self._lock)
+        if not self._closed:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the day file, the lock and the directory, each whatever becomes of the others."""
+        handles = (self._lock, self._handle)
+        self._lock = self._handle = None
+        with ExitStack() as stack:
+            stack.callback(self._files.release)
+            for handle in handles:
+                if handle is not None:
+                    stack.callback(self._files.close, handle)
+
+    def _disown(self) -> None:
+        """In a forked child: leave the files to the parent, who would otherwise share its lock for ever."""
+        if not self._closed:
+            self._poison = "the ledger was opened by the parent of this process"
+            with suppress(StoreError):
+                self._let_go()
 
     def _check_usable(self) -> None:
         if self._closed:
             raise LedgerClosed("the store was closed")
         if self._poison is not None:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
-        if os.getpid() != self._process:
-            raise LedgerPoisoned("the store was opened by the parent of this process; open it here")
 
     def _open(self, name: str) -> int:
         """Open the day file; a new one is made known to its directory before it is written."""
@@ -103,20 +136,13 @@ class JsonlStore:
         try:
             self._files.fsync_dir()
         except OSError as error:
+            self._poison = f"making {name} known to its directory failed: {error.strerror}"
             self._files.close(handle)
-            raise StoreUnavailable(f"cannot make {name} known to its directory: {error.strerror}") from error
-        if self._handle is not None:
-            self._files.close(self._handle)
-        self._handle, self._handle_name = handle, name
+            raise StoreUnavailable(f"{self._poison}; nothing was written") from error
+        older, self._handle, self._handle_name = self._handle, handle, name
+        if older is not None:
+            self._files.close(older)
         return handle
-
-    def _write(self, handle: int, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            taken = self._files.write(handle, bytes(left) if len(left) != len(data) else data)
-            if taken <= 0:
-                raise OSError(0, "the operating system took no bytes")
-            left = left[taken:]
 
     def _note(self, name: str, group: LineGroup, size: int) -> None:
         """Index what is durable now."""
@@ -132,3 +158,16 @@ class JsonlStore:
             offset += len(line) + 1
         assert offset == day.size + size
         day.size = offset
+
+
+_stores: WeakSet[JsonlStore] = WeakSet()
+"""Every store of this process, for the day it forks."""
+
+
+def _disown_all() -> None:
+    for store in list(_stores):
+        store._disown()  # noqa: SLF001 - the hook of this class, which Python calls without an object
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,31 @@
+"""The figures, one module a family. A family is a function from settings to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from benchmarks.cases import (
+    commit_each,
+    disk,
+    durable_commit,
+    flatness,
+    import_time,
+    memory,
+    projection,
+    replay,
+)
+from benchmarks.measure import Row
+from benchmarks.settings import Settings
+
+Family = Callable[[Settings], Iterator[Row]]
+
+FAMILIES: dict[str, Family] = {
+    "commit_each": commit_each.rows,
+    "durable": durable_commit.rows,
+    "replay": replay.rows,
+    "projection": projection.rows,
+    "import": import_time.rows,
+    "disk": disk.rows,
+    "memory": memory.rows,
+    "flat": flatness.rows,
+}

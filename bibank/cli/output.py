@@ -1,0 +1,91 @@
+"""Printing: data on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import click
+
+from bibank.cli.settings import Settings
+from bibank.model.account import AVAILABLE, AccountKey, Side
+from bibank.model.entry import JournalEntry, Posting
+from bibank.model.table import plain
+from bibank.model.timestamp import format_timestamp
+
+_TABLE_CHUNK = 500
+"""Rows that a table looks ahead to find its widths, so that a long one starts at once."""
+
+_PLAIN_SUB_ACCOUNTS = frozenset({AVAILABLE, "MAIN"})
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on one line. ASCII only, whatever the locale."""
+    click.echo(json.dumps(value))
+
+
+def note(settings: Settings, text: str, *, label: str = "note") -> None:
+    """Tell the person at the terminal; with --json a one-line object on stderr."""
+    click.echo(json.dumps({label: text}) if settings.as_json else f"{label}: {text}", err=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[str]) -> None:
+    """Print aligned columns; those named in `right` are aligned to the right."""
+    widths = [len(column) for column in columns]
+    remaining = iter(rows)
+    shown: list[Sequence[str]] = [columns]
+    chunk = list(islice(remaining, _TABLE_CHUNK))
+    while shown or chunk:
+        widths = [max([width, *map(len, cells)]) for width, *cells in zip(widths, *chunk, strict=True)]
+        if shown:
+            shown.append(["-" * width for width in widths])
+        lines = (
+            "  ".join(
+                cell.rjust(width) if name in right else cell.ljust(width)
+                for name, cell, width in zip(columns, row, widths, strict=True)
+            ).rstrip()
+            for row in (*shown, *chunk)
+        )
+        click.echo("\n".join(lines))
+        shown = []
+        chunk = list(islice(remaining, _TABLE_CHUNK))
+
+
+def print_entry(entry: JournalEntry, settings: Settings) -> None:
+    """Print one committed entry."""
+    if settings.as_json:
+        print_json(plain(entry))
+        return
+    click.echo(f"line {entry.sequence}: {entry.intent.value} {short_postings(entry.postings)}")
+    click.echo(f"{format_timestamp(entry.timestamp)} {entry.hash}")
+
+
+def short_postings(postings: Sequence[Posting]) -> str:
+    """Say who pays whom, asset by asset; debit and credit by name where it is no pair."""
+    assets = dict.fromkeys(posting.account.asset for posting in postings)
+    return ", ".join(
+        part
+        for asset in assets
+        for part in _short_asset([posting for posting in postings if posting.account.asset == asset])
+    )
+
+
+def _short_asset(postings: Sequence[Posting]) -> Iterator[str]:
+    debits = [posting for posting in postings if posting.side is Side.DEBIT]
+    credits = [posting for posting in postings if posting.side is Side.CREDIT]
+    if len(debits) == len(credits) == 1:
+        yield f"{_party(debits[0].account)} -> {_party(credits[0].account)} {_money(debits[0])}"
+        return
+    for posting in postings:
+        yield f"{posting.side.value} {_party(posting.account)} {_money(posting)}"
+
+
+def _money(posting: Posting) -> str:
+    return f"{posting.amount} {posting.account.asset}"
+
+
+def _party(account: AccountKey) -> str:
+    """Name an account as briefly as it stays clear."""
+    rest = "" if account.sub_account in _PLAIN_SUB_ACCOUNTS else f"/{account.sub_account}"
+    return account.owner + rest

@@ -1,0 +1,161 @@
+"""Commands that only read the journal: `balance`, `entries`, `replay`, `audit`. None takes its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from bibank.audit import audit_home
+from bibank.cli.money import upper
+from bibank.cli.output import note, print_json, print_table, short_postings
+from bibank.cli.progress import progress_bar, watching
+from bibank.cli.settings import Settings, global_options, pass_settings
+from bibank.errors import ProjectionMismatch
+from bibank.model.entry import JournalEntry
+from bibank.model.table import plain
+from bibank.model.timestamp import format_timestamp
+from bibank.projection.balances import SqliteBalances
+from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances, surveyed
+from bibank.projection.verified import verified_batches
+
+_BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
+_ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
+
+
+@click.command()
+@global_options()
+@click.argument("owner")
+@click.argument("asset", required=False)
+@pass_settings
+def balance(settings: Settings, owner: str, asset: str | None) -> None:
+    """Tell what an owner has: balance ALICE, or balance ALICE USDT.
+
+    Answered from the projection, which is brought up to date first.
+    """
+    owner = upper(owner)
+    answer = ask_balances(
+        settings.home.path,
+        lambda balances: (
+            balances.balances(owner) if asset is None else [balances.balance(owner, upper(asset))]
+        ),
+    )
+    _warn_of_rebuild(settings, answer.rebuilt_because)
+    found = [plain(row) for row in answer.value]
+    if settings.as_json:
+        for row in found:
+            print_json({"owner": owner, **row})
+    else:
+        cells = ([str(row[name]) for name in _BALANCE_COLUMNS] for row in found)
+        print_table(_BALANCE_COLUMNS, cells, right=frozenset(_BALANCE_COLUMNS[1:]))
+
+
+@click.command()
+@global_options()
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only those after line N.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N of them.")
+@pass_settings
+def entries(settings: Settings, after: int, limit: int | None) -> None:
+    """List entries in journal order, each verified from genesis on."""
+    with surveyed(settings.home) as plan:
+        found = (
+            view
+            for batch in verified_batches(plan.read(), place=plan.place)
+            for line in batch
+            if line.sequence > after and isinstance(view := line.view(), JournalEntry)
+        )
+        listed = islice(found, limit)
+        if settings.as_json:
+            for entry in listed:
+                print_json(plain(entry))
+        else:
+            print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
+
+
+def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
+    for entry in listed:
+        yield [
+            str(entry.sequence),
+            format_timestamp(entry.timestamp),
+            entry.intent.value,
+            short_postings(entry.postings),
+            entry.correlation_id,
+        ]
+
+
+@click.command()
+@global_options()
+@click.option("--reset", is_flag=True, help="Drop the projection, rebuild it, and compare the two.")
+@pass_settings
+def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click hands flags over as booleans
+    """Bring the projection up to date from the journal."""
+    path = settings.home.path
+    total = _lines(settings)
+    with progress_bar("Replaying", total=total) as progress:
+        if reset:
+            _print_rebuild(settings, rebuild_balances(path, progress=progress))
+        else:
+            _print_digest(settings, ask_balances(path, SqliteBalances.digest, progress=progress))
+
+
+def _print_digest(settings: Settings, answer: Answer[str]) -> None:
+    _warn_of_rebuild(settings, answer.rebuilt_because)
+    report = answer.report
+    if settings.as_json:
+        print_json({**plain(report), "applied": report.applied, "digest": answer.value})
+    else:
+        position = report.position.sequence
+        click.echo(f"applied {report.applied} lines; the projection stands at line {position}")
+        click.echo(f"digest {answer.value}")
+
+
+def _warn_of_rebuild(settings: Settings, reason: str | None) -> None:
+    if reason is not None:
+        note(settings, f"the projection was rebuilt: {reason}", label="warning")
+
+
+def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
+    _warn_of_rebuild(settings, rebuild.unusable_because)
+    if settings.as_json:
+        position = plain(rebuild.report.position)
+        digests = {"before": rebuild.before, "after": rebuild.after}
+        print_json({"position": position, "identical": rebuild.identical, **digests})
+    else:
+        words = {True: "identical to what it held before", False: "NOT what it held before"}
+        comparison = words[rebuild.identical] if rebuild.identical is not None else "nothing to compare with"
+        lines = rebuild.report.applied
+        click.echo(f"replayed {lines} lines into an empty projection: {comparison}")
+        click.echo(f"digest {rebuild.after}")
+    if rebuild.identical is False:
+        raise ProjectionMismatch(
+            f"the projection held {rebuild.before}, the journal gives {rebuild.after}; it was rebuilt"
+        )
+
+
+@click.command()
+@global_options()
+@click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="First day of the report (UTC).")
+@click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Last day of the report (UTC).")
+@pass_settings
+def audit(settings: Settings, since: datetime | None, until: datetime | None) -> None:
+    """Recompute the whole journal and say what holds; repairs nothing."""
+    home = settings.home
+    with watching("Auditing", total=_lines(settings)) as watch:
+        report = audit_home(
+            home.path,
+            since=since.date() if since is not None else None,
+            until=until.date() if until is not None else None,
+            watch=watch,
+        )
+    if settings.as_json:
+        print_json(plain(report))
+    else:
+        click.echo(str(report))
+
+
+def _lines(settings: Settings) -> int:
+    """Count the lines of the journal: what long work will have to read."""
+    with surveyed(settings.home) as plan:
+        return plan.head.sequence

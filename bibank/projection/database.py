@@ -1,0 +1,221 @@
+"""The SQLite file of a projection: opened with care, checked, and never leaking a `sqlite3` error.
+
+WAL and `synchronous=NORMAL`: a power cut may lose the newest transactions, never half of one, and
+what is lost is replayed. One `meta` row says whose view it is and how far it has come; it changes in
+the same transaction as the view.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from bibank.errors import (
+    BibankError,
+    ConfigurationError,
+    HeadConflict,
+    LedgerClosed,
+    ProjectionMismatch,
+    StoreUnavailable,
+)
+from bibank.model.lines import Head
+
+BUSY_TIMEOUT_SECONDS = 5.0
+"""How long to wait for another process: longer than any flush takes."""
+
+_FILE_MODE = 0o600
+_STRICT_TABLES = (3, 37, 0)
+
+_META_TABLE = """
+    CREATE TABLE meta (
+        schema TEXT NOT NULL PRIMARY KEY,
+        ledger_id TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT
+"""
+
+_OPERATING_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Primary result codes that blame the surroundings; all others blame the content of the file."""
+
+
+@attrs.frozen
+class Meta:
+    """Whose view a file holds, and how far it has come. `ledger_id` is empty before the first line."""
+
+    ledger_id: str = ""
+    position: Head = attrs.field(factory=Head)
+
+
+class ProjectionDatabase:
+    """One open file. `schema` names the view and its version; `tables` are its `CREATE` statements.
+
+    Raises `ProjectionMismatch` for a file that is damaged, no database, or of another schema,
+    `StoreUnavailable` when the operating system or a lock stands in the way, `LedgerClosed` after
+    `close`. For one thread at a time.
+    """
+
+    def __init__(
+        self, path: Path, *, schema: str, tables: tuple[str, ...], busy_timeout_seconds: float
+    ) -> None:
+        if sqlite3.sqlite_version_info < _STRICT_TABLES:
+            raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old; projections need 3.37")
+        self.path = path
+        self._schema = schema
+        self._connection: sqlite3.Connection | None = None
+        _make_private(path)
+        try:
+            with self._translating():
+                # Autocommit mode: transactions begin and end where this class says so.
+                self._connection = sqlite3.connect(
+                    path, timeout=busy_timeout_seconds, isolation_level=None, check_same_thread=False
+                )
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+            with self.snapshot() as connection:
+                is_empty = _is_empty(connection)
+            if is_empty:
+                self._make_tables(tables)
+            with self.snapshot() as connection:
+                self.load(connection)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock; everything inside happens, or nothing."""
+        with self._between("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Look at one saved state, however many questions are asked."""
+        with self._between("BEGIN") as connection:
+            yield connection
+
+    def load(self, connection: sqlite3.Connection) -> Meta:
+        """Read the meta row, inside a transaction."""
+        rows = connection.execute("SELECT schema, ledger_id, sequence, hash FROM meta").fetchall()
+        if len(rows) != 1 or rows[0][0] != self._schema:
+            found = ", ".join(repr(row[0]) for row in rows) or "nothing"
+            raise ProjectionMismatch(
+                f"{self.path} holds {found}, it should be {self._schema!r}; rebuild the projection"
+            )
+        _, ledger_id, sequence, digest = rows[0]
+        return Meta(ledger_id, Head(sequence, digest))
+
+    def check(self, connection: sqlite3.Connection, expected: Meta) -> None:
+        """Demand that nobody else moved the projection; `HeadConflict` otherwise."""
+        found = self.load(connection)
+        if found != expected:
+            raise self._moved(expected, found)
+
+    def check_reached(self, connection: sqlite3.Connection, expected: Meta) -> None:
+        """Demand that nobody else moved the projection back; `HeadConflict` otherwise."""
+        found = self.load(connection)
+        if found.position.sequence < expected.position.sequence:
+            raise self._moved(expected, found)
+
+    def _moved(self, expected: Meta, found: Meta) -> HeadConflict:
+        return HeadConflict(
+            f"another process moved the projection {self.path} from line {expected.position.sequence} "
+            f"to {found.position.sequence}; catch up again"
+        )
+
+    def save(self, connection: sqlite3.Connection, meta: Meta) -> None:
+        """Write the meta row, inside a transaction."""
+        connection.execute(
+            "UPDATE meta SET ledger_id = ?, sequence = ?, hash = ?",
+            (meta.ledger_id, meta.position.sequence, meta.position.hash),
+        )
+
+    def close(self) -> None:
+        """Close the file. Closing twice is harmless."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _make_tables(self, tables: tuple[str, ...]) -> None:
+        with self.transaction() as connection:
+            if not _is_empty(connection):  # another process was faster
+                return
+            for table in (_META_TABLE, *tables):
+                connection.execute(table)
+            connection.execute("INSERT INTO meta VALUES (?, '', 0, ?)", (self._schema, Head().hash))
+
+    @contextmanager
+    def _between(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        if connection is None:
+            raise LedgerClosed("the projection was closed")
+        with self._translating():
+            try:
+                connection.execute(begin)
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # some errors roll back by themselves
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # damage may stand in SQLite's own texts too
+            raise _typed(self.path, error) from error
+
+
+def delete_database(path: Path) -> None:
+    """Delete a projection's file and what SQLite keeps beside it."""
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot delete {path}: {error.strerror}") from error
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, readable by its owner alone, when it is not there; follow no link.
+
+    A file that is there is not opened: closing it would drop the locks that SQLite holds on it for
+    another object of this process (POSIX: a process's locks go with any of its handles).
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+    except FileExistsError:
+        if path.is_symlink() or not path.is_file():
+            raise StoreUnavailable(f"{path} is not a plain file") from None
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    found: tuple[int] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return found == (0,)
+
+
+def _typed(path: Path, error: Exception) -> BibankError:
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary in _OPERATING_TROUBLE:
+        return StoreUnavailable(f"the projection {path} cannot be used now: {error}")
+    return ProjectionMismatch(f"the projection {path} is damaged: {error}; rebuild it")

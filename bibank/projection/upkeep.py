@@ -1,0 +1,150 @@
+"""The balance projection of a home: caught up when it is asked, rebuilt when it is of no use.
+
+Reads the journal without a lock, so it works beside a writer. The projection is opened before the
+journal is surveyed: then a projection that another process keeps fresh is never ahead of what this
+one sees of the journal. It may get ahead all the same, when a power cut takes back lines that were read
+before they were synced; then it is rebuilt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import sleep
+from typing import Generic, TypeVar
+
+import attrs
+
+from bibank.errors import HeadConflict, ProjectionMismatch
+from bibank.home import Home
+from bibank.projection.balances import SqliteBalances
+from bibank.projection.database import delete_database
+from bibank.projection.runner import CatchUp, Progress, catch_up, no_progress
+from bibank.store.jsonl.plan import OpenPlan
+
+T = TypeVar("T")
+
+_PAUSES_SECONDS = (0.0, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Pauses between tries against other processes that keep the same file: usually none is needed, because
+what the other one applied need not be applied again."""
+
+
+@attrs.frozen(kw_only=True)
+class Answer(Generic[T]):
+    """What a caught-up projection answered.
+
+    `rebuilt_because` says why it had to be rebuilt first, and is None when it had not.
+    """
+
+    value: T
+    report: CatchUp
+    rebuilt_because: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Rebuild:
+    """A projection built anew, compared with what it held before.
+
+    `before` is the digest of the old one after it was caught up too; None when there was none, or
+    when it was of no use, which `unusable_because` then says.
+    """
+
+    report: CatchUp
+    before: str | None
+    after: str
+    unusable_because: str | None
+
+    @property
+    def identical(self) -> bool | None:
+        """Whether the old and the new one are equal; None when there was nothing to compare."""
+        return None if self.before is None else self.before == self.after
+
+
+@contextmanager
+def surveyed(home: Home) -> Iterator[OpenPlan]:
+    """Read a home's journal as it stands now, without a lock."""
+    plan = home.survey()
+    try:
+        yield plan
+    finally:
+        plan.abandon()
+
+
+def ask_balances(
+    path: str | os.PathLike[str],
+    question: Callable[[SqliteBalances], T],
+    *,
+    progress: Progress = no_progress,
+) -> Answer[T]:
+    """Bring the balance projection of a home to the end of the journal, and ask it something.
+
+    A projection that is damaged, foreign or ahead of the journal is deleted and rebuilt. Raises
+    `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`.
+    """
+    return _insist(lambda: _ask(Home(path), question, progress))
+
+
+def rebuild_balances(path: str | os.PathLike[str], *, progress: Progress = no_progress) -> Rebuild:
+    """Catch the balance projection of a home up, drop it, replay the whole journal, and compare the two.
+
+    Raises what :func:`ask_balances` raises.
+    """
+    return _insist(lambda: _rebuild(Home(path), progress))
+
+
+def _ask(home: Home, question: Callable[[SqliteBalances], T], progress: Progress) -> Answer[T]:
+    _demand_ledger(home)
+    try:
+        return _follow_and_ask(home, question, progress, because=None)
+    except ProjectionMismatch as mismatch:
+        delete_database(home.projection)
+        return _follow_and_ask(home, question, progress, because=str(mismatch))
+
+
+def _follow_and_ask(
+    home: Home, question: Callable[[SqliteBalances], T], progress: Progress, *, because: str | None
+) -> Answer[T]:
+    with SqliteBalances(home.projection) as balances:
+        with surveyed(home) as plan:
+            report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
+        return Answer(value=question(balances), report=report, rebuilt_because=because)
+
+
+def _rebuild(home: Home, progress: Progress) -> Rebuild:
+    _demand_ledger(home)
+    because = None
+    if home.projection.exists():
+        try:
+            return _compare(home, progress)
+        except ProjectionMismatch as mismatch:
+            because = str(mismatch)
+            delete_database(home.projection)
+    made = _follow_and_ask(home, SqliteBalances.digest, progress, because=because)
+    return Rebuild(report=made.report, before=None, after=made.value, unusable_because=because)
+
+
+def _compare(home: Home, progress: Progress) -> Rebuild:
+    """Replay one state of the journal twice: into the projection as it is, and into an empty one."""
+    with SqliteBalances(home.projection) as balances, surveyed(home) as plan:
+        catch_up(balances, plan.read(), place=plan.place, progress=progress)
+        before = balances.digest()
+        balances.reset()
+        report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
+        return Rebuild(report=report, before=before, after=balances.digest(), unusable_because=None)
+
+
+def _demand_ledger(home: Home) -> None:
+    """Raise `HomeNotFound` where there is no ledger, before a projection is made there."""
+    with surveyed(home):
+        pass
+
+
+def _insist(attempt: Callable[[], T]) -> T:
+    """Try again when another process moved the projection meanwhile, each time after a longer pause."""
+    for pause_seconds in _PAUSES_SECONDS:
+        try:
+            return attempt()
+        except HeadConflict:
+            sleep(pause_seconds)
+    return attempt()

@@ -1,0 +1,438 @@
+"""The balance projection: its obligations as a projection, and what it answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bibank import drafts
+from bibank.errors import (
+    ConfigurationError,
+    HeadConflict,
+    InvalidAccountKey,
+    InvalidType,
+    InvalidValue,
+    LedgerClosed,
+    ProjectionMismatch,
+    StoreUnavailable,
+)
+from bibank.ledger import Ledger
+from bibank.model.account import AccountKey
+from bibank.model.entry import UnsignedEntry
+from bibank.model.lines import Head
+from bibank.projection import database
+from bibank.projection.balances import SqliteBalances
+from bibank.projection.runner import catch_up
+from bibank.projections import Projection
+from bibank.store.memory import MemoryStore
+from tests.projection.journals import BATCHES, OWNERS, commit, dump_of, everyday, execute, scratch, verified
+from tests.projection.journals import journal as journal_of
+
+Drafts = Sequence[Sequence[UnsignedEntry]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a projection may be made."""
+    return tmp_path / "projection.db"
+
+
+# ------------------------------------------------------------------ obligations
+
+
+def test_it_is_a_projection(path: Path) -> None:
+    """The balance projection has what the protocol asks for, and begins before the first line."""
+    with SqliteBalances(path) as balances:
+        projection: Projection = balances
+        assert isinstance(balances, Projection)
+        assert (projection.name, projection.position) == ("balances", Head())
+
+
+@given(BATCHES, st.lists(st.integers(0, 40), max_size=6))
+def test_incremental_equals_rebuild(batches: Drafts, stops: list[int]) -> None:
+    """However often it is caught up and reopened on the way, the dump is that of one run."""
+    lines = journal_of(batches)
+    whole = {number for number, line in enumerate(verified(lines), 1) if not _in_batch(lines, number)}
+    with scratch() as path:
+        for stop in [*sorted(stop for stop in stops if stop in whole), len(lines)]:
+            with SqliteBalances(path) as balances:
+                catch_up(balances, lines[:stop], flush_lines=3)
+        with SqliteBalances(path) as balances:
+            assert balances.dump() == dump_of(lines)
+            balances.reset()
+            catch_up(balances, lines)
+            assert balances.dump() == dump_of(lines)
+
+
+def _in_batch(lines: list[bytes], number: int) -> bool:
+    """Tell whether the line with a number leaves its batch unfinished."""
+    mark = verified(lines)[number - 1].view().batch
+    return number < mark.first + mark.size - 1
+
+
+@given(BATCHES, st.data())
+def test_interruption_between_apply_and_flush(batches: Drafts, data: st.DataObject) -> None:
+    """Crashes, repeated deliveries and late flushes at any point lose nothing and count nothing twice."""
+    lines = verified(journal_of(batches))
+    with scratch() as path:
+        balances = SqliteBalances(path)
+        delivered = 0
+        while balances.position.sequence < len(lines):
+            match data.draw(st.sampled_from(["apply", "apply", "apply", "again", "flush", "crash"])):
+                case "apply" if delivered < len(lines):
+                    balances.apply(lines[delivered])
+                    delivered += 1
+                case "again" if delivered:
+                    balances.apply(lines[data.draw(st.integers(0, delivered - 1))])
+                case "flush":
+                    balances.flush()
+                    assert balances.position.sequence == delivered
+                case "crash":
+                    balances.close()
+                    balances = SqliteBalances(path)
+                    delivered = balances.position.sequence
+                case _:
+                    balances.flush()
+        found = balances.dump()
+        balances.close()
+    assert found == dump_of([line.data for line in lines])
+
+
+@given(st.integers(1, 100))
+def test_interruption_inside_a_flush(steps: int) -> None:
+    """A flush that is cut off after any number of SQLite's steps changes nothing and can be repeated."""
+    lines = everyday(transfers=5)
+    with scratch() as path, SqliteBalances(path) as balances:
+        catch_up(balances, lines[:4])
+        before = balances.dump()
+        for line in verified(lines):
+            balances.apply(line)
+        connection = balances._database._connection
+        assert connection is not None
+        interruptions = iter([1])
+        connection.set_progress_handler(lambda: next(interruptions, 0), steps)
+        try:
+            balances.flush()
+        except StoreUnavailable:
+            assert balances.dump() == before
+            balances.flush()
+        connection.set_progress_handler(None, 0)
+        assert balances.dump() == dump_of(lines)
+
+
+def test_duplicate_delivery_is_ignored(path: Path) -> None:
+    """Lines that were applied, saved or not, change nothing when they come again."""
+    lines = verified(everyday())
+    with SqliteBalances(path) as balances:
+        for line in lines[:4] * 2:
+            balances.apply(line)
+        balances.flush()
+        for line in lines[:4] + lines + lines:
+            balances.apply(line)
+        balances.flush()
+        assert balances.dump() == dump_of([line.data for line in lines])
+
+
+def test_a_gap_is_refused(path: Path) -> None:
+    """A line that does not follow the last one applied is a mismatch, and is not applied."""
+    lines = verified(everyday())
+    with SqliteBalances(path) as balances:
+        with pytest.raises(ProjectionMismatch, match="line 2 does not follow line 0"):
+            balances.apply(lines[1])
+        balances.flush()
+        assert balances.position == Head()
+
+
+def test_a_line_of_another_history_is_refused(path: Path) -> None:
+    """A line of another ledger with the right sequence is a mismatch."""
+    with SqliteBalances(path) as balances:
+        catch_up(balances, everyday())
+        foreign = verified(everyday(transfers=4))[-1]
+        with pytest.raises(ProjectionMismatch, match="does not follow"):
+            balances.apply(foreign)
+
+
+def test_position_is_what_was_saved(path: Path) -> None:
+    """Applying moves the position only when it was flushed, and then with the hash of the line."""
+    lines = verified(everyday())
+    with SqliteBalances(path) as balances:
+        balances.apply(lines[0])
+        assert balances.position == Head()
+        balances.flush()
+        assert balances.position == lines[0].head
+        assert balances.ledger_id.startswith("bibank/")
+    with SqliteBalances(path) as balances:
+        assert balances.position == lines[0].head
+        assert repr(balances) == f"<SqliteBalances in '{path}', line 1>"
+
+
+def test_reset_forgets_everything_durably(path: Path) -> None:
+    """After a reset the projection is as new, also when it is opened again."""
+    with SqliteBalances(path) as balances:
+        fresh = balances.dump()
+        lines = everyday()
+        catch_up(balances, lines[:5])
+        balances.apply(verified(lines)[5])
+        balances.reset()
+        assert balances.dump() == fresh
+    with SqliteBalances(path) as balances:
+        assert balances.dump() == fresh
+        assert (balances.position, balances.ledger_id) == (Head(), "")
+
+
+def test_dump_and_digest(path: Path) -> None:
+    """The dump says schema, ledger, position and every account by key; the digest follows from it."""
+    lines = verified(everyday(transfers=1))
+    with SqliteBalances(path) as balances:
+        catch_up(balances, [line.data for line in lines])
+        assert balances.dump().splitlines() == [
+            "schema balances/1",
+            f"ledger {balances.ledger_id}",
+            f"position 4 {lines[-1].hash}",
+            "account 3 ASSET:SYSTEM:VAULT:BTC:MAIN 21",
+            "account 1 ASSET:SYSTEM:VAULT:USDT:MAIN 1100",
+            "account 4 EQUITY:SYSTEM:CAPITAL:BTC:MAIN 21",
+            "account 2 EQUITY:SYSTEM:CAPITAL:USDT:MAIN 1000",
+            "account 5 LIAB:USER:ALICE:USDT:AVAILABLE 99",
+            "account 6 LIAB:USER:BOB:USDT:AVAILABLE 1",
+        ]
+        digest = balances.digest()
+        assert len(digest) == 64
+        balances.reset()
+        assert balances.digest() != digest
+
+
+# ------------------------------------------------------------------ exactness and answers
+
+
+def test_balances_beyond_64_bits_are_exact(path: Path) -> None:
+    """Balances up to the edge of 128 bits are kept to the last unit."""
+    largest = "1701411834604692317316873037158.84105727"  # 2**127 - 1 units
+    store = MemoryStore()
+    with Ledger(store=store) as ledger, SqliteBalances(path) as balances:
+        ledger.deposit("ALICE", f"{largest} X", correlation_id="d")
+        ledger.transfer("ALICE", "BOB", "0.00000001 X", correlation_id="t")
+        catch_up(balances, store.read(), flush_lines=1)
+        assert str(balances.balance("ALICE", "X").available) == "1701411834604692317316873037158.84105726"
+        assert str(balances.balance("BOB", "X").available) == "0.00000001"
+        ledger.withdraw("BOB", "0.00000001 X", correlation_id="w")
+        catch_up(balances, store.read())
+        assert balances.balance("BOB", "X").available.units == 0
+        assert balances.accounts("ASSET:")[0].balance.units == 2**127 - 2
+
+
+@given(BATCHES)
+def test_answers_are_those_of_the_ledger(batches: Drafts) -> None:
+    """Balances, listings and accounts equal what the ledger in memory answers."""
+    store = MemoryStore()
+    with Ledger(store=store) as ledger, scratch() as path, SqliteBalances(path) as balances:
+        commit(ledger, batches)
+        catch_up(balances, store.read())
+        for owner in (*OWNERS, "NOBODY"):
+            assert balances.balances(owner) == ledger.balances(owner)
+            assert balances.balance(owner, "USDT") == ledger.balance(owner, "USDT")
+        for prefix in ("", "LIAB:", "LIAB:USER:ALICE:", "LIAB:USER:ALI", "nothing"):
+            assert balances.accounts(prefix) == ledger.accounts(prefix)
+
+
+def test_locked_money_and_single_accounts(path: Path) -> None:
+    """An owner's balance is AVAILABLE and LOCKED together; a key means exactly that account."""
+    locked = AccountKey("LIAB:USER:ALICE:USDT:LOCKED")
+    lines = journal_of(
+        [
+            [drafts.deposit("ALICE", "10 USDT", correlation_id="d")],
+            [drafts.transfer("ALICE", locked, "4 USDT", correlation_id="h")],
+        ]
+    )
+    with SqliteBalances(path) as balances:
+        catch_up(balances, lines)
+        (row,) = balances.balances("ALICE")
+        assert row == balances.balance("ALICE", "USDT")
+        assert [str(row.posted), str(row.pending), str(row.available)] == ["10", "4", "6"]
+        assert str(balances.balance(locked).available) == "4"
+        assert balances.balance(locked, "USDT") == balances.balance(locked)
+        assert balances.balance(AccountKey("LIAB:USER:ALICE:USDT:VAULT")).available.units == 0
+
+
+def test_questions_that_make_no_sense(path: Path) -> None:
+    """Wrong questions are typed errors, as the ledger's are."""
+    with SqliteBalances(path) as balances:
+        with pytest.raises(InvalidValue, match="which asset"):
+            balances.balance("ALICE")
+        with pytest.raises(InvalidValue, match="not in BTC"):
+            balances.balance(AccountKey("LIAB:USER:ALICE:USDT:AVAILABLE"), "BTC")
+        with pytest.raises(InvalidAccountKey):
+            balances.balances("alice")
+        with pytest.raises(InvalidType, match="a prefix is a str"):
+            balances.accounts(5)  # type: ignore[arg-type]  # what a caller may get wrong
+        assert len(balances.accounts("\ud800")) == 0
+
+
+# ------------------------------------------------------------------ files
+
+
+def test_the_file_is_private_wal_and_strict(path: Path) -> None:
+    """The file is its owner's alone, in WAL mode, and every table is STRICT."""
+    with SqliteBalances(path):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            tables = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'").fetchall()
+            assert [table.rstrip()[-6:] for (table,) in tables] == ["STRICT", "STRICT"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all\n" * 99, b"SQLite format 3\0" + b"\xff" * 4096], ids=["text", "header"]
+)
+def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
+    """Other bytes in the place of the projection are a mismatch, not a leaked sqlite3 error."""
+    path.write_bytes(content)
+    with pytest.raises(ProjectionMismatch, match="is damaged"):
+        SqliteBalances(path)
+
+
+@given(st.integers(0, 100), st.binary(min_size=1, max_size=400))
+def test_a_damaged_file_is_typed(percent: int, noise: bytes) -> None:
+    """Noise anywhere in the file gives answers or a mismatch, never a foreign exception."""
+    lines = everyday()
+    with scratch() as path:
+        with SqliteBalances(path) as balances:
+            catch_up(balances, lines[:5])
+        content = bytearray(path.read_bytes())
+        start = len(content) * percent // 101
+        content[start : start + len(noise)] = noise
+        path.write_bytes(content)
+        try:
+            with SqliteBalances(path) as balances:
+                catch_up(balances, lines)
+                balances.accounts()
+                balances.digest()
+        except (ProjectionMismatch, StoreUnavailable):
+            pass
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE meta SET schema = 'balances/2'",
+        "DELETE FROM meta",
+        "DROP TABLE meta",
+        "ALTER TABLE meta RENAME COLUMN hash TO digest",
+    ],
+)
+def test_another_schema_is_a_mismatch(path: Path, statement: str) -> None:
+    """A database of another version, or of something else, is a mismatch when it is opened."""
+    SqliteBalances(path).close()
+    execute(path, statement)
+    with pytest.raises(ProjectionMismatch, match="rebuild"):
+        SqliteBalances(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE accounts SET balance = 'much'",
+        "UPDATE accounts SET key = replace(key, 'USER', 'user')",
+        "UPDATE accounts SET balance = CAST(x'ff' AS TEXT)",
+        "DROP TABLE accounts",
+    ],
+)
+def test_values_that_are_none_are_a_mismatch(path: Path, statement: str) -> None:
+    """Text that is no balance or no account is the projection's fault, not the caller's."""
+    with SqliteBalances(path) as balances:
+        catch_up(balances, everyday())
+    execute(path, statement)
+    with SqliteBalances(path) as balances, pytest.raises(ProjectionMismatch):
+        balances.accounts()
+
+
+def test_links_and_directories_are_not_opened(tmp_path: Path) -> None:
+    """The projection is a plain file: what is something else is left alone."""
+    target = tmp_path / "target"
+    (tmp_path / "link").symlink_to(target)
+    for name in ("link", ".", "missing/projection.db"):
+        with pytest.raises(StoreUnavailable):
+            SqliteBalances(tmp_path / name)
+    assert not target.exists()
+
+
+def test_a_locked_database_is_unavailable(path: Path) -> None:
+    """Another process in the middle of a write is `StoreUnavailable`, and the flush can be repeated."""
+    lines = verified(everyday())
+    with SqliteBalances(path, busy_timeout_seconds=0.0) as balances:
+        for line in lines:
+            balances.apply(line)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked") as caught:
+                balances.flush()
+            assert caught.value.retryable
+            other.execute("ROLLBACK")
+        balances.flush()
+        assert balances.dump() == dump_of([line.data for line in lines])
+
+
+def test_a_closed_projection_says_so(path: Path) -> None:
+    """After `close`, which may be repeated, every question is `LedgerClosed`."""
+    balances = SqliteBalances(path)
+    balances.close()
+    balances.close()
+    for question in (balances.dump, balances.accounts, balances.reset):
+        with pytest.raises(LedgerClosed):
+            question()
+
+
+def test_an_old_sqlite_is_a_configuration_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without STRICT tables there is no projection, and the error says which SQLite is needed."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 9))
+    with pytest.raises(ConfigurationError, match=r"3\.37"):
+        SqliteBalances(path)
+
+
+# ------------------------------------------------------------------ two at a time
+
+
+def test_the_slower_of_two_gets_a_conflict(path: Path) -> None:
+    """Two that catch up the same file never add the same line twice; the later one starts again."""
+    lines = everyday()
+    with SqliteBalances(path) as first, SqliteBalances(path) as second:
+        for line in verified(lines):
+            second.apply(line)
+        catch_up(first, lines[:4])
+        with pytest.raises(HeadConflict, match="from line 0 to 4"):
+            second.flush()
+        assert second.position.sequence == 4
+        catch_up(second, lines)
+        assert second.dump() == dump_of(lines)
+
+
+def test_a_reader_follows_a_faster_one(path: Path) -> None:
+    """What another process adds is seen; a projection that was moved back is a conflict, not a zero."""
+    lines = everyday()
+    with SqliteBalances(path) as reader:
+        catch_up(reader, lines[:4])
+        with SqliteBalances(path) as writer:
+            catch_up(writer, lines)
+        assert str(reader.balance("BOB", "USDT").available) == "3"
+        with pytest.raises(HeadConflict, match="catch up again"):
+            reader.dump()
+        with SqliteBalances(path) as writer:
+            writer.reset()
+        with pytest.raises(HeadConflict, match="from line 4 to 0"):
+            reader.balance("BOB", "USDT")
+
+
+def test_two_that_make_the_file_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the tables made meanwhile uses them."""
+    with SqliteBalances(path) as first:
+        catch_up(first, everyday())
+        answers = iter([True, False])
+        monkeypatch.setattr(database, "_is_empty", lambda connection: next(answers))
+        with SqliteBalances(path) as second:
+            assert second.position == first.position

@@ -1,0 +1,174 @@
+"""Feeding projections: only verified lines, only whole batches, only what they do not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from bibank import drafts
+from bibank.errors import JournalCorrupt, ProjectionMismatch, UnsupportedFormat
+from bibank.ledger import Ledger
+from bibank.model.lines import Head
+from bibank.projection import runner
+from bibank.projections import Projection, SqliteBalances, VerifiedLine, catch_up, verified_batches
+from bibank.store.memory import MemoryStore
+from tests.projection.journals import everyday, journal, verified
+
+
+@attrs.define
+class Recorder:
+    """A host's own projection: remembers what it was told."""
+
+    name: str = "recorder"
+    position: Head = attrs.field(factory=Head)
+    applied: list[int] = attrs.field(factory=list)
+    flushed_at: list[int] = attrs.field(factory=list)
+    _last: Head = attrs.field(factory=Head)
+
+    def apply(self, line: VerifiedLine) -> None:
+        """Remember the line."""
+        self.applied.append(line.sequence)
+        self._last = line.head
+
+    def flush(self) -> None:
+        """Move the position."""
+        self.position = self._last
+        self.flushed_at.append(self.position.sequence)
+
+    def reset(self) -> None:
+        """Forget."""
+        self.position = self._last = Head()
+
+
+def batched() -> list[bytes]:
+    """Give a journal whose lines 3 to 5 are one batch."""
+    draft = drafts.deposit("ALICE", "1 USDT", correlation_id="d")
+    return journal([[draft, draft, draft], [draft]])
+
+
+def test_a_hosts_own_projection() -> None:
+    """Anything with the protocol's members can be fed, and gets each line once."""
+    recorder = Recorder()
+    projection: Projection = recorder
+    report = catch_up(projection, batched())
+    assert recorder.applied == [1, 2, 3, 4, 5, 6]
+    assert (report.before, report.position.sequence, report.applied) == (Head(), 6, 6)
+    again = catch_up(projection, batched_more(recorder))
+    assert again.applied == 0
+
+
+def batched_more(recorder: Recorder) -> list[bytes]:
+    """Give a journal that ends where the recorder stands."""
+    lines = batched()
+    recorder.position = verified(lines)[-1].head
+    return lines
+
+
+def test_flushes_fall_between_batches() -> None:
+    """However small the flushes are asked for, no batch is saved by half."""
+    recorder = Recorder()
+    catch_up(recorder, batched(), flush_lines=1)
+    assert recorder.flushed_at == [2, 5, 6, 6]
+
+
+def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is told now and then, and at the end."""
+    monkeypatch.setattr(runner, "PROGRESS_LINES", 3)
+    told: list[int] = []
+    catch_up(Recorder(), batched(), progress=told.append)
+    assert told == [5, 6]
+
+
+def test_an_empty_journal_moves_nothing() -> None:
+    """Without lines there is nothing to apply."""
+    assert catch_up(Recorder(), []).position == Head()
+
+
+def test_only_what_follows_the_position_is_delivered(tmp_path: Path) -> None:
+    """An incremental run verifies everything and delivers the rest."""
+    lines = everyday()
+    recorder = Recorder()
+    catch_up(recorder, lines[:4])
+    recorder.applied.clear()
+    report = catch_up(recorder, lines)
+    assert recorder.applied == [5, 6]
+    assert (report.before.sequence, report.applied) == (4, 2)
+
+
+def test_damage_before_the_position_is_found() -> None:
+    """Lines that the projection has already are verified all the same."""
+    lines = everyday()
+    recorder = Recorder()
+    catch_up(recorder, lines)
+    lines[2] = lines[2].replace(b"ALICE", b"MALLO")
+    with pytest.raises(JournalCorrupt) as caught:
+        catch_up(recorder, lines)
+    assert caught.value.sequence == 3
+
+
+def test_a_batch_behind_damage_is_not_delivered() -> None:
+    """When a batch breaks in its middle, none of its lines reaches the projection."""
+    lines = batched()
+    lines[4] = lines[4].replace(b'"1"', b'"2"')
+    recorder = Recorder()
+    with pytest.raises(JournalCorrupt):
+        catch_up(recorder, lines)
+    assert recorder.applied == [1, 2]
+
+
+def test_an_unfinished_batch_is_not_delivered() -> None:
+    """A journal that ends within a batch is corrupt, and the batch stays out."""
+    recorder = Recorder()
+    with pytest.raises(JournalCorrupt, match="unfinished") as caught:
+        catch_up(recorder, batched()[:4])
+    assert caught.value.sequence == 5
+    assert recorder.applied == [1, 2]
+
+
+def test_errors_are_placed() -> None:
+    """Whoever knows the files of a journal can add them to the error."""
+
+    def place(error: JournalCorrupt) -> JournalCorrupt:
+        return JournalCorrupt(error.reason, sequence=error.sequence, file="day.jsonl", line=1)
+
+    with pytest.raises(JournalCorrupt, match=r"^day\.jsonl:1: "):
+        list(verified_batches([b"{}"], place=place))
+
+
+def test_another_format_is_unsupported() -> None:
+    """A journal of a format that is not known is said to be one, not to be damaged."""
+    lines = [line.replace(b"bibank/1", b"bibank/9") for line in everyday()]
+    with pytest.raises(UnsupportedFormat):
+        catch_up(Recorder(), lines)
+
+
+def test_a_projection_of_another_ledger(tmp_path: Path) -> None:
+    """A position whose hash is not the journal's is a mismatch, and nothing is delivered."""
+    with SqliteBalances(tmp_path / "projection.db") as balances:
+        catch_up(balances, everyday())
+        before = balances.dump()
+        with pytest.raises(ProjectionMismatch, match="another ledger"):
+            catch_up(balances, everyday(transfers=9))
+        assert balances.dump() == before
+
+
+def test_a_projection_ahead_of_the_journal(tmp_path: Path) -> None:
+    """A projection that has lines which the journal lost is a mismatch."""
+    lines = everyday()
+    with SqliteBalances(tmp_path / "projection.db") as balances:
+        catch_up(balances, lines)
+        with pytest.raises(ProjectionMismatch, match="stands at line 6, the journal ends at 4"):
+            catch_up(balances, lines[:4])
+
+
+def test_verified_lines_show_what_they_are() -> None:
+    """A verified line knows its place, and its view is the entry that was committed."""
+    store = MemoryStore()
+    with Ledger(store=store) as ledger:
+        entry = ledger.deposit("ALICE", "1 USDT", correlation_id="d")
+        line = verified(list(store.read()))[-1]
+    assert line.view() == entry
+    assert (line.sequence, line.prev_hash, line.hash) == (entry.sequence, entry.prev_hash, entry.hash)
+    assert line.head == Head(entry.sequence, entry.hash)
