@@ -17,36 +17,49 @@ from bibank.errors import (
     CommitOutcomeUnknown,
     ConfigurationError,
     InvalidInput,
+    KeystoreError,
     LedgerClosed,
     LedgerPoisoned,
     Refused,
     StoreError,
+    StoreUnavailable,
 )
 from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
+from bibank.journal.position import Position
 from bibank.model.lines import Head, LineGroup
 from bibank.model.timestamp import check_utc
+from bibank.signing.lines import LineSigner
 from bibank.store.protocol import LedgerStore
 
 
 class Committer:
     """Commits to one machine and one store, for any number of threads."""
 
-    def __init__(self, machine: LedgerMachine, store: LedgerStore, clock: Clock) -> None:
+    def __init__(
+        self, machine: LedgerMachine, store: LedgerStore, clock: Clock, signer: LineSigner | None
+    ) -> None:
         self.machine = machine
         self.store = store
+        self.signer = signer
         self._clock = clock
         self._lock = RLock()
         self._inside = False
         self._poison: str | None = None
         self._closed = False
 
-    def commit(self, batch: PreparedBatch) -> SealedBatch:
-        """Commit one batch: all of it is durable on return, or an error says what happened."""
+    def commit(self, batch: PreparedBatch, *, successor: LineSigner | None = None) -> SealedBatch:
+        """Commit one batch: all of it is durable on return, or an error says what happened.
+
+        A `successor` signs this batch already, and all that follow when it is committed.
+        """
+        signer = self.signer if successor is None else successor
         with self._committing() as now:
+            mark = self.machine.mark()
+            self._cover(signer)
             sealed = self.machine.propose(batch, now)
-            self._write([sealed])
-            self.machine.close_group()
+            self._write([sealed], mark, signer)
+            self.signer = signer
         return sealed
 
     def commit_each(self, batches: Sequence[PreparedBatch]) -> list[SealedBatch | Refused]:
@@ -54,21 +67,22 @@ class Committer:
         outcomes: list[SealedBatch | Refused] = []
         group: list[SealedBatch] = []
         with self._committing() as now:
-            propose = self.machine.propose
+            propose, position = self.machine.propose, self.machine.position
+            self._cover(self.signer)
+            mark = self.machine.mark()
             for batch in batches:
+                if group and not position.has_room(len(batch.drafts)):
+                    self._write(group, mark, self.signer)
+                    group, mark = [], self.machine.mark()
                 try:
                     sealed = propose(batch, now)
                 except Refused as refusal:
                     outcomes.append(refusal)
                     continue
-                if group and sealed.group != group[0].group:
-                    self._write(group)
-                    group = []
                 group.append(sealed)
                 outcomes.append(sealed)
             if group:
-                self._write(group)
-                self.machine.close_group()
+                self._write(group, mark, self.signer)
         return outcomes
 
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
@@ -102,16 +116,16 @@ class Committer:
         """Hold the lock and give the time. Whatever stops what is inside poisons, unless nothing changed."""
         with self._lock:
             self._check_usable()
-            before = self.machine.head
             try:
                 self._inside = True
                 now = check_utc(self._clock.now())
                 self._poison = "a commit was interrupted"
                 yield now
                 self._poison = None
-            except (Refused, InvalidInput):
-                if self.machine.head == before:  # judged before sealing
-                    self._poison = None
+            except (Refused, InvalidInput, KeystoreError, StoreUnavailable) as error:
+                # Judged before sealing, or taken back: memory is where the store is.
+                consistent = self.machine.head == self.store.head()
+                self._poison = None if consistent else f"a commit failed: {error}"
                 raise
             except StoreError as error:
                 self._poison = f"a commit failed: {error}"
@@ -119,10 +133,26 @@ class Committer:
             finally:
                 self._inside = False
 
-    def _write(self, group: list[SealedBatch]) -> None:
+    def _cover(self, signer: LineSigner | None) -> None:
+        """Let the marks of the next lines say what their signer will sign."""
+        self.machine.cover = signer.cover if signer is not None else None
+
+    def _write(self, group: list[SealedBatch], mark: tuple[Position, int], signer: LineSigner | None) -> None:
+        """Sign and append a group. What was certainly not written is taken back."""
+        machine = self.machine
         first = group[0]
+        try:
+            if signer is not None:
+                signer.sign(group, ledger_id=machine.ledger_id)
+            self._append(group, first)
+        except (KeystoreError, StoreUnavailable):
+            machine.take_back(group, mark)
+            raise
+        machine.settle()
+
+    def _append(self, group: list[SealedBatch], first: SealedBatch) -> None:
         lines = LineGroup(
-            date=date.fromisoformat(first.date),
+            date=date.fromisoformat(first.timestamp[:10]),
             lines=tuple(line for sealed in group for line in sealed.lines),
             expected_head=Head(first.first - 1, first.prev_hash),
             head=group[-1].head,

@@ -3,18 +3,39 @@
 <home>/
 journal/YYYY-MM-DD.jsonl    the only source of truth
 journal/.lock               the writer's lock
+keyring.json                cache of the trusted public keys; its authority is the journal
+keys/SYSTEM.key             the ledger's own key, unless the host holds it elsewhere
 projection.db               disposable: delete it and it comes back
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import secrets
 from pathlib import Path
 
-from bibank.errors import HomeExists, HomeNotFound, InvalidType, InvalidValue, excerpt
+from bibank.errors import (
+    HomeExists,
+    HomeNotFound,
+    IntegrityError,
+    InvalidType,
+    InvalidValue,
+    StoreUnavailable,
+    excerpt,
+)
+from bibank.keystore import from_key_file, make_key_file
+from bibank.model.keyring import SYSTEM_SIGNER
+from bibank.model.table import plain
+from bibank.signing.signer import Signer
+from bibank.signing.trust import KeyringVersion
 from bibank.store.jsonl.days import day_names
-from bibank.store.jsonl.files import OsFiles
+from bibank.store.jsonl.files import OsFiles, sync_directory
 from bibank.store.jsonl.plan import OpenPlan, plan_journal, survey_journal
+
+KEYRING_NAME = "keyring.json"
+_MAX_KEYRING_BYTES = 1 << 20
 
 
 class Home:
@@ -40,6 +61,46 @@ class Home:
     def projection(self) -> Path:
         """The file of the SQLite projection."""
         return self.path / "projection.db"
+
+    @property
+    def keys(self) -> Path:
+        """The directory of private keys: 0700, never to be committed to a repository."""
+        return self.path / "keys"
+
+    @property
+    def system_key(self) -> Path:
+        """The key file of the ledger's own key."""
+        return self.keys / f"{SYSTEM_SIGNER}.key"
+
+    def load_signer(self) -> Signer | None:
+        """Load the ledger's own key from its file; None when there is no file.
+
+        Raises `KeystoreError` when it is there and cannot be used.
+        """
+        return from_key_file(self.system_key) if self.system_key.is_file() else None
+
+    def make_signer(self) -> Signer:
+        """Load the ledger's own key, or make it: a plain 0600 file beside the journal."""
+        signer = self.load_signer()
+        if signer is not None:
+            return signer
+        _make_private_directory(self.keys)
+        return make_key_file(self.system_key, signer_id=SYSTEM_SIGNER)
+
+    def save_keyring(self, ledger_id: str, version: KeyringVersion) -> None:
+        """Write the cache of the keyring, whole or not at all."""
+        members = {
+            "fingerprint": version.fingerprint,
+            "from_sequence": version.from_sequence,
+            "keys": [plain(key) for key in version.keyring.keys],
+            "ledger": ledger_id,
+            "version": version.keyring.version,
+        }
+        replace_file(self.path / KEYRING_NAME, (json.dumps(members, indent=1) + "\n").encode())
+
+    def read_fingerprint(self) -> str | None:
+        """Read which keyring the cache says was in force; None when there is no cache."""
+        return read_keyring_fingerprint(self.path / KEYRING_NAME)
 
     def plan_open(self) -> OpenPlan:
         """Lock and survey a ledger that exists; `HomeNotFound`, touching nothing, when it does not."""
@@ -81,3 +142,53 @@ class Home:
                 f"there is a ledger in {self.path} already; open it, or choose another directory"
             )
         return plan
+
+
+def read_keyring_fingerprint(path: Path) -> str | None:
+    """Read the fingerprint in a keyring file; None without a file, `IntegrityError` when malformed."""
+    try:
+        with path.open("rb") as file:
+            members = json.loads(file.read(_MAX_KEYRING_BYTES))
+        fingerprint = members["fingerprint"]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise IntegrityError(f"{path} is not a keyring file; delete it and it comes back") from None
+    if not isinstance(fingerprint, str):
+        raise IntegrityError(f"{path} is not a keyring file; delete it and it comes back")
+    return fingerprint
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a small file durably: a new file beside it, synced, renamed over it, directory synced."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        handle = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
+
+
+def _make_private_directory(path: Path) -> None:
+    """Make a directory that only we can enter, with a .gitignore of everything."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot make {path}: {error.strerror}") from error
+    if not (path / ".gitignore").exists():
+        replace_file(path / ".gitignore", b"*\n")

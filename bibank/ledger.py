@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 from uuid import UUID
@@ -19,28 +20,33 @@ from uuid import UUID
 from bibank.batch import Batch
 from bibank.clock import Clock, SystemClock
 from bibank.committer import Committer
-from bibank.errors import (
-    ConfigurationError,
-    HomeNotFound,
-    IntentViolation,
-    InvalidType,
-    JournalCorrupt,
-    excerpt,
-)
+from bibank.errors import ConfigurationError, HomeNotFound, IntentViolation, InvalidType, excerpt
 from bibank.home import Home
 from bibank.journal.batches import PreparedBatch
-from bibank.journal.genesis import Opening, genesis_batch
-from bibank.journal.machine import BalanceChange, LedgerMachine
+from bibank.journal.genesis import Opening
+from bibank.journal.machine import BalanceChange
+from bibank.keyring import LedgerKeyring
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
-from bibank.model.money import Money
 from bibank.model.table import Table
+from bibank.opening import (
+    Signing,
+    Verify,
+    capital,
+    check_reachable,
+    check_signer,
+    first_keyring,
+    founding,
+    line_signer,
+    replay,
+)
 from bibank.outcomes import Committed, Outcomes
 from bibank.queries import Placer, Queries
 from bibank.risk.engine import RiskEngine
-from bibank.store.jsonl.plan import OpenPlan
+from bibank.signing.signer import Signer
+from bibank.signing.trust import KeyringTrust, KeyringVersion
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.verbs import Verbs
@@ -59,8 +65,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
     `Ledger.create`, `open` and `open_or_create` work on a directory, `in_memory` on nothing at all.
     The constructor composes by hand: `store` is any `LedgerStore`; an empty one gets a genesis
-    with `opening` and `name`. `risk` is an engine of its own, `clock` tells the time, `entropy`
-    gives random bytes for the ledger's nonce.
+    with `opening` and `name`, unsigned without a `signer`. `risk` is an engine of its own, `clock`
+    tells the time, `entropy` gives random bytes for the ledger's nonce.
 
     Every method that reads or commits raises `LedgerClosed` after `close`, and `LedgerPoisoned` after
     a write that failed midway.
@@ -73,24 +79,37 @@ class Ledger(Queries, Verbs[JournalEntry]):
         opening: Opening | None = None,
         name: str = "bibank",
         correlation_id: str | UUID = "genesis",
+        signer: Signer | None = None,
+        signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
         entropy: Entropy = os.urandom,
     ) -> None:
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
-        machine = LedgerMachine(risk if risk is not None else RiskEngine())
-        committer = Committer(machine, store, clock if clock is not None else SystemClock())
-        _replay(machine, store.read(), place=Placer(store))
-        self._assemble(committer, home=None, trace=None)
+        seals = line_signer(signer, signing)
+        machine, trust = replay(store.read(), gate=risk or RiskEngine(), place=Placer(store))
+        committer = Committer(machine, store, clock or SystemClock(), seals)
+        self._assemble(committer, trust, home=None, trace=None)
         if not machine.head.sequence:
-            self._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)
-        elif opening is not None:
+            self._found(
+                opening,
+                name=name,
+                correlation_id=correlation_id,
+                entropy=entropy,
+                keyring=first_keyring(signer),
+            )
+            return
+        check_signer(trust, signer)
+        if opening is not None:
             self._check_opening(opening)
 
-    def _assemble(self, committer: Committer, *, home: Home | None, trace: str | None) -> None:
+    def _assemble(
+        self, committer: Committer, trust: KeyringTrust, *, home: Home | None, trace: str | None
+    ) -> None:
         Verbs.__init__(self, correlation_id=trace)
         self._committer = committer
+        self._trust = trust
         self._home = home
 
     # ------------------------------------------------------------------ making and opening
@@ -103,6 +122,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
         opening: Opening | None = None,
         name: str = "bibank",
         correlation_id: str | UUID = "genesis",
+        signer: Signer | None = None,
+        signing: Signing = "entry",
+        keyring: Keyring | None = None,
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
         durability: Durability = "sync",
@@ -110,16 +132,36 @@ class Ledger(Queries, Verbs[JournalEntry]):
     ) -> Self:
         """Make a home in a directory, which may exist, and open it.
 
-        `opening` maps assets to the capital that the ledger starts with. Raises `HomeExists`,
-        `LedgerBusy`, `StoreUnavailable`, or an `InvalidInput` for the opening or the name, in which
-        case nothing was made.
+        `opening` maps assets to the capital that the ledger starts with. Without a `signer` the
+        home gets a key of its own, a plain 0600 file beside the journal: it proves against accidents
+        and edits by others, not against whoever can read that file. `keyring` replaces the
+        default first keyring; `Keyring.unsigned()` makes a ledger without signatures.
+
+        Raises `HomeExists`, `LedgerBusy`, `StoreUnavailable`, `KeystoreError`, or an
+        `InvalidInput` for the opening or the name, in which case nothing was made.
         """
-        _founding(opening, name=name, nonce="0" * (2 * NONCE_BYTES), correlation_id=correlation_id)
+        draft = partial(founding, opening, name=name, correlation_id=correlation_id)
+        draft(nonce="0" * (2 * NONCE_BYTES), keyring=keyring or first_keyring(signer))
         _check_durability(durability)
+        line_signer(signer, signing)
         home = Home(path)
-        ledger = cls._from_plan(home, home.plan_create(), risk, clock, durability)
+        plan = home.plan_create()
         try:
-            ledger._found(opening, name=name, correlation_id=correlation_id, entropy=entropy)  # noqa: SLF001 - a class method building its own class
+            if signer is None and (keyring is None or keyring.signs_lines):
+                signer = home.make_signer()
+            first = keyring if keyring is not None else first_keyring(signer)
+            machine, trust = replay((), gate=risk or RiskEngine())
+            store = plan.repair(durability=durability)
+        except BaseException:
+            plan.abandon()
+            raise
+        committer = Committer(machine, store, clock or SystemClock(), line_signer(signer, signing))
+        ledger = cls.__new__(cls)
+        ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
+        try:
+            ledger._found(  # noqa: SLF001 - a class method building its own class
+                opening, name=name, correlation_id=correlation_id, entropy=entropy, keyring=first
+            )
         except BaseException:
             ledger.close()
             raise
@@ -130,18 +172,44 @@ class Ledger(Queries, Verbs[JournalEntry]):
         cls,
         path: str | os.PathLike[str],
         *,
+        signer: Signer | None = None,
+        signing: Signing = "entry",
+        verify: Verify = "tail",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
         durability: Durability = "sync",
     ) -> Self:
-        """Open a home for writing; every line is verified first.
+        """Open a home for writing; every line and its signatures are verified first.
 
-        Raises `HomeNotFound` (and touches nothing), `LedgerBusy`, `JournalCorrupt`,
-        `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged.
+        Without a `signer`, the home's own key file signs. `verify="chain"` leaves the cryptography
+        of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy`,
+        `JournalCorrupt`, `IntegrityError` for a keyring file that the journal does not reach,
+        `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
+        `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged, after
+        everything else was found to hold.
         """
         _check_durability(durability)
+        line_signer(signer, signing)
         home = Home(path)
-        return cls._from_plan(home, home.plan_open(), risk, clock, durability)
+        plan = home.plan_open()
+        try:
+            machine, trust = replay(plan.read(), gate=risk or RiskEngine(), verify=verify, place=plan.place)
+            cached = home.read_fingerprint()
+            if cached is not None:
+                check_reachable(trust, cached)
+            if signer is None and trust.current.keyring.signs_lines:
+                signer = home.load_signer()
+            check_signer(trust, signer)
+            store = plan.repair(durability=durability)
+        except BaseException:
+            plan.abandon()
+            raise
+        committer = Committer(machine, store, clock or SystemClock(), line_signer(signer, signing))
+        ledger = cls.__new__(cls)
+        ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
+        if cached != trust.current.fingerprint:
+            ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
+        return ledger
 
     @classmethod
     def open_or_create(
@@ -150,6 +218,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         *,
         opening: Opening | None = None,
         name: str = "bibank",
+        signer: Signer | None = None,
+        signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
         durability: Durability = "sync",
@@ -158,11 +228,28 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
         An existing genesis must equal a given `opening`: `ConfigurationError` otherwise.
         """
-        _founding(opening, name=name, nonce="0" * (2 * NONCE_BYTES), correlation_id="genesis")
+        founding(
+            opening,
+            name=name,
+            nonce="0" * (2 * NONCE_BYTES),
+            correlation_id="genesis",
+            keyring=first_keyring(signer),
+        )
         try:
-            ledger = cls.open(path, risk=risk, clock=clock, durability=durability)
+            ledger = cls.open(
+                path, signer=signer, signing=signing, risk=risk, clock=clock, durability=durability
+            )
         except HomeNotFound:
-            return cls.create(path, opening=opening, name=name, risk=risk, clock=clock, durability=durability)
+            return cls.create(
+                path,
+                opening=opening,
+                name=name,
+                signer=signer,
+                signing=signing,
+                risk=risk,
+                clock=clock,
+                durability=durability,
+            )
         if opening is not None:
             try:
                 ledger._check_opening(opening)  # noqa: SLF001 - a class method building its own class
@@ -177,37 +264,42 @@ class Ledger(Queries, Verbs[JournalEntry]):
         opening: Opening | None = None,
         *,
         name: str = "bibank",
+        signer: Signer | None = None,
+        signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Make a ledger that lives in memory only."""
-        return cls(store=MemoryStore(), opening=opening, name=name, risk=risk, clock=clock)
-
-    @classmethod
-    def _from_plan(
-        cls, home: Home, plan: OpenPlan, risk: RiskEngine | None, clock: Clock | None, durability: Durability
-    ) -> Self:
-        machine = LedgerMachine(risk if risk is not None else RiskEngine())
-        try:
-            _replay(machine, plan.read(), place=plan.place)
-            store = plan.repair(durability=durability)
-        except BaseException:
-            plan.abandon()
-            raise
-        ledger = cls.__new__(cls)
-        ledger._assemble(  # noqa: SLF001 - a class method building its own class
-            Committer(machine, store, clock if clock is not None else SystemClock()), home=home, trace=None
+        """Make a ledger that lives in memory only; unsigned without a `signer`."""
+        return cls(
+            store=MemoryStore(),
+            opening=opening,
+            name=name,
+            signer=signer,
+            signing=signing,
+            risk=risk,
+            clock=clock,
         )
-        return ledger
 
     def _found(
-        self, opening: Opening | None, *, name: str, correlation_id: str | UUID, entropy: Entropy
+        self,
+        opening: Opening | None,
+        *,
+        name: str,
+        correlation_id: str | UUID,
+        entropy: Entropy,
+        keyring: Keyring,
     ) -> None:
         nonce = entropy(NONCE_BYTES).hex()
-        self._committer.commit(_founding(opening, name=name, nonce=nonce, correlation_id=correlation_id))
+        batch = founding(opening, name=name, nonce=nonce, correlation_id=correlation_id, keyring=keyring)
+        self._committer.commit(batch)
+        self._save_keyring(self._trust.current)
+
+    def _save_keyring(self, version: KeyringVersion) -> None:
+        if self._home is not None:
+            self._home.save_keyring(self.ledger_id, version)
 
     def _check_opening(self, opening: Opening) -> None:
-        given = {money.asset: money.amount for money in _capital(opening)}
+        given = {money.asset: money.amount for money in capital(opening)}
         found = {
             posting.account.asset: posting.amount
             for posting in self.entry(1).postings
@@ -261,13 +353,22 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
-        bound._assemble(self._committer, home=self._home, trace=check_correlation_id(correlation_id))  # noqa: SLF001 - a class method building its own class
+        bound._assemble(
+            self._committer, self._trust, home=self._home, trace=check_correlation_id(correlation_id)
+        )  # noqa: SLF001 - a class method building its own class
         return bound
 
     def _take(self, draft: UnsignedEntry) -> JournalEntry:
         line = self._committer.commit(PreparedBatch.single(_entry(draft))).view(0)
         assert isinstance(line, JournalEntry)
         return line
+
+    @property
+    def keyring(self) -> LedgerKeyring:
+        """The trusted keys, and how they are changed."""
+        return LedgerKeyring(
+            self._committer, self._trust, trace=self._correlation_id, saved=self._save_keyring
+        )
 
     # ------------------------------------------------------------------ life
 
@@ -286,29 +387,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def __repr__(self) -> str:
         place = repr(str(self._home.path)) if self._home is not None else repr(self._committer.store)
         state = "" if self._committer.state == "open" else f", {self._committer.state}"
-        return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, unsigned{state}>"
-
-
-def _capital(opening: Opening | None) -> list[Money]:
-    """Read an opening; typed errors for what is no capital."""
-    if opening is None:
-        return []
-    if not isinstance(opening, Mapping):
-        raise InvalidType(f"an opening maps assets to amounts, not {type(opening).__name__}")
-    return [Money(amount, asset) for asset, amount in opening.items()]
-
-
-def _founding(opening: Opening | None, *, name: str, nonce: str, correlation_id: str | UUID) -> PreparedBatch:
-    """Write the genesis, or say what is wrong with the opening before any directory is made."""
-    return PreparedBatch(
-        genesis_batch(
-            {money.asset: money.amount for money in _capital(opening)},
-            name=name,
-            keyring=Keyring.unsigned(),
-            nonce=nonce,
-            correlation_id=check_correlation_id(correlation_id),
-        )
-    )
+        own = self._committer.signer
+        signed = f"signed by {own.signer.signer_id}" if own is not None else "Unsigned"
+        return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, {signed}{state}>"
 
 
 def _check_durability(durability: object) -> None:
@@ -336,21 +417,3 @@ def _iterated(items: Iterable[T], what: str) -> tuple[T, ...]:
     except TypeError:
         raise InvalidType(f"{what}, not {type(items).__name__}") from None
     return tuple(iterator)
-
-
-def _replay(
-    machine: LedgerMachine,
-    lines: Iterable[bytes],
-    *,
-    place: Callable[[JournalCorrupt], JournalCorrupt] = lambda error: error,
-) -> None:
-    """Bring a new machine to where the journal stands."""
-    accept = machine.accept
-    try:
-        for line in lines:
-            accept(line)
-        if machine.in_batch:
-            raise JournalCorrupt("the last batch is unfinished", sequence=machine.head.sequence + 1)
-    except JournalCorrupt as error:
-        raise place(error) from error.__cause__
-    machine.close_group()

@@ -119,7 +119,7 @@ class SealedBatch:
         self.timestamp = timestamp
         self.moment = moment
         self.cover = cover
-        self.moves: Iterable[tuple[Account, int]] = ()
+        self.moves: Sequence[tuple[Account, int]] = ()
         """The changes that the batch made to balances."""
         self.made: Sequence[Account] = ()
         """The accounts that the batch made."""

@@ -76,6 +76,12 @@ def read_adopted(body: Mapping[str, JsonValue]) -> Keyring:
     return Keyring.from_body(members)
 
 
+def adopted_keyring(line: JournalLine) -> Keyring:
+    """Read the keyring of line 2, which was found to be what it must be."""
+    assert isinstance(line, JournalRecord)
+    return read_adopted(line.body)
+
+
 def check_place(kind: RecordKind, sequence: int) -> None:
     """Refuse, outside the genesis batch, a kind of record that belongs to it."""
     if sequence > GENESIS_LINES and kind in _GENESIS_KINDS:

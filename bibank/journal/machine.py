@@ -362,6 +362,16 @@ class LedgerMachine:
         except BibankError as error:
             raise JournalCorrupt(str(error), sequence=self.position.sequence + 1) from error
 
+    def check_end(self) -> None:
+        """Demand that the journal may end here: no unfinished batch, no group that lacks its signature."""
+        sequence = self.position.sequence + 1
+        if self.in_batch:
+            raise JournalCorrupt("the last batch is unfinished", sequence=sequence)
+        try:
+            self.position.check_cover()
+        except BibankError as error:
+            raise JournalCorrupt(str(error), sequence=self.position.sequence) from error
+
     @property
     def in_batch(self) -> bool:
         """Whether the last accepted line leaves its batch unfinished."""

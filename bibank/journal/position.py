@@ -61,6 +61,10 @@ class Position:
             return self.group
         return self.sequence + 1
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether the open write group takes a batch of this size at the same time."""
+        return self.next_group(size, self.timestamp[:10]) == self.group
+
     def may_join(self, size: int, date: str) -> bool:
         """Tell whether a batch of `size` lines of a date may stand in the current write group."""
         return self.group_lines + size <= MAX_BATCH_LINES and self.timestamp[:10] == date

@@ -20,7 +20,7 @@ from bibank.journal.genesis import (
     GENESIS_LINES,
     check_keyring_adopted,
     check_place,
-    read_adopted,
+    adopted_keyring,
     read_genesis_mark,
 )
 from bibank.journal.position import Position
@@ -229,7 +229,7 @@ class LineReader:
                 if isinstance(line, JournalRecord) and line.kind is RecordKind.KEYRING_CHANGED:
                     self._trust.change(line.body, sequence=line.sequence)
             if first == 1:
-                self._trust.adopt(read_adopted(batch[-1].body), ledger_id=ledger_id)
+                self._trust.adopt(adopted_keyring(batch[-1]), ledger_id=ledger_id)
             enough = [self._check_line(line) for line in batch]
             self._apply(batch)
         except BibankError:

@@ -134,7 +134,7 @@ class OsFiles:
             for path in reversed(missing):
                 with contextlib.suppress(FileExistsError):
                     path.mkdir(mode=_DIRECTORY_MODE)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         except OSError as error:
             raise _unavailable("make", self.directory, error) from error
 
@@ -293,7 +293,7 @@ def _describe(found: os.stat_result) -> FileStat:
     )
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,0 +1,153 @@
+"""Opening a ledger: the genesis of a new one, the replay of an old one, and whose key it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+from uuid import UUID
+
+from bibank.errors import (
+    ConfigurationError,
+    InvalidType,
+    InvalidValue,
+    JournalCorrupt,
+    KeystoreError,
+    excerpt,
+)
+from bibank.journal.batches import PreparedBatch
+from bibank.journal.gate import RiskGate
+from bibank.journal.genesis import Opening, genesis_batch
+from bibank.journal.machine import LedgerMachine
+from bibank.model.identifier import check_correlation_id
+from bibank.model.keyring import SIGNED_POLICIES, Keyring, NewKey, Purpose, Role
+from bibank.model.money import Money
+from bibank.model.signature import SigningMode
+from bibank.signing.lines import LineSigner
+from bibank.signing.signer import Signer
+from bibank.signing.trust import KeyringTrust, verify_never
+from bibank.verification import SignatureChecks, default_workers
+
+Verify = Literal["tail", "all", "chain"]
+Signing = Literal["entry", "group"]
+Place = Callable[[JournalCorrupt], JournalCorrupt]
+"""Adds file and line to an error, where the store has files."""
+
+
+def capital(opening: Opening | None) -> list[Money]:
+    """Read an opening; typed errors for what is no capital."""
+    if opening is None:
+        return []
+    if not isinstance(opening, Mapping):
+        raise InvalidType(f"an opening maps assets to amounts, not {type(opening).__name__}")
+    return [Money(amount, asset) for asset, amount in opening.items()]
+
+
+def founding(
+    opening: Opening | None, *, name: str, nonce: str, correlation_id: str | UUID, keyring: Keyring
+) -> PreparedBatch:
+    """Write the genesis, or say what is wrong with the opening before any directory is made."""
+    return PreparedBatch(
+        genesis_batch(
+            {money.asset: money.amount for money in capital(opening)},
+            name=name,
+            keyring=keyring,
+            nonce=nonce,
+            correlation_id=check_correlation_id(correlation_id),
+        )
+    )
+
+
+def new_key(signer: Signer, *roles: Role) -> NewKey:
+    """Describe a signer's key for the keyring."""
+    return NewKey(
+        signer_id=signer.signer_id, algorithm=signer.algorithm, public_key=signer.public_key, roles=roles
+    )
+
+
+def first_keyring(signer: Signer | None) -> Keyring:
+    """Make version 1: the signer's key as the system's, or no key at all."""
+    if signer is None:
+        return Keyring.unsigned()
+    return Keyring.first((new_key(signer, Role.SYSTEM),), SIGNED_POLICIES)
+
+
+def line_signer(signer: Signer | None, signing: Signing) -> LineSigner | None:
+    """Pair a signer with what it signs; `ConfigurationError` for a misspelled mode."""
+    if signing not in ("entry", "group"):
+        raise ConfigurationError(f"signing is 'entry' or 'group', not {excerpt(signing)}")
+    if signer is None:
+        return None
+    if not isinstance(signer, Signer):
+        raise ConfigurationError(
+            f"a signer has signer_id, algorithm, public_key and sign; not {excerpt(signer)}"
+        )
+    return LineSigner(signer, SigningMode(signing))
+
+
+def check_signer(trust: KeyringTrust, signer: Signer | None) -> None:
+    """Demand that a signer may sign the next line, and that there is one where lines must be signed.
+
+    Raises `KeystoreError` when a key is missing, `ConfigurationError` when it is the wrong one.
+    """
+    keyring = trust.current.keyring
+    if not keyring.signs_lines:
+        if signer is not None:
+            raise ConfigurationError(
+                "the ledger is unsigned, so no signature would be trusted; "
+                "open it without a signer and give it its first key with ledger.keyring.add(signer)"
+            )
+        return
+    role = keyring.policies[Purpose.LINE].role
+    names = ", ".join(f"{key.signer_id} {key.key_id}" for key in keyring.active(role))
+    if signer is None:
+        raise KeystoreError(
+            f"every line of this ledger is signed by {names}; give its signer, or its key file"
+        )
+    key = keyring.find(signer.public_key)
+    if (
+        key is None
+        or key not in keyring.active(role)
+        or key.signer_id != signer.signer_id
+        or key.algorithm is not signer.algorithm
+    ):
+        raise ConfigurationError(
+            f"the key of {signer.signer_id} ({signer.algorithm.value}) may not sign lines of this ledger; {names} may"
+        )
+
+
+def replay(
+    lines: Iterable[bytes],
+    *,
+    gate: RiskGate,
+    verify: Verify = "tail",
+    place: Place = lambda error: error,
+) -> tuple[LedgerMachine, KeyringTrust]:
+    """Bring a new machine to where a journal stands, and verify its signatures.
+
+    Nothing vouches for a part of the journal yet, so its tail is all of it; "chain" leaves the
+    cryptography of signatures out, and still judges whose keys they claim.
+    """
+    if verify not in ("tail", "all", "chain"):
+        raise ConfigurationError(f"verify is 'tail', 'all' or 'chain', not {excerpt(verify)}")
+    with SignatureChecks(workers=default_workers()) as checks:
+        trust = KeyringTrust(verify_never if verify == "chain" else checks.take)
+        machine = LedgerMachine(gate, trust)
+        accept = machine.accept
+        try:
+            for line in lines:
+                accept(line)
+            machine.check_end()
+            checks.finish()
+        except JournalCorrupt as error:
+            raise place(error) from error.__cause__
+    machine.settle()
+    return machine, trust
+
+
+def check_reachable(trust: KeyringTrust, fingerprint: str) -> None:
+    """Demand that a keyring fingerprint is one that the journal reaches from its genesis."""
+    if fingerprint not in {version.fingerprint for version in trust.versions}:
+        raise InvalidValue(
+            f"keyring {fingerprint[:16]}... is not reached from the genesis of ledger {trust.ledger_id}: "
+            "the keyring was edited, or the journal was rewritten"
+        )
