@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
+from itertools import chain
 from threading import RLock
 
 from bibank.clock import Clock
@@ -102,7 +103,7 @@ class Committer:
         """Hold the lock and give the time. Whatever stops what is inside poisons, unless nothing changed."""
         with self._lock:
             self._check_usable()
-            before = self.machine.head
+            before = self.machine.position.sequence
             try:
                 self._inside = True
                 now = check_utc(self._clock.now())
@@ -110,7 +111,7 @@ class Committer:
                 yield now
                 self._poison = None
             except (Refused, InvalidInput):
-                if self.machine.head == before:  # judged before sealing
+                if self.machine.position.sequence == before:  # judged before sealing
                     self._poison = None
                 raise
             except StoreError as error:
@@ -122,8 +123,8 @@ class Committer:
     def _write(self, group: list[SealedBatch]) -> None:
         first = group[0]
         lines = LineGroup(
-            date=date.fromisoformat(first.date),
-            lines=tuple(line for sealed in group for line in sealed.lines),
+            date=first.moment.date(),
+            lines=first.lines if len(group) == 1 else tuple(chain.from_iterable(s.lines for s in group)),
             expected_head=Head(first.first - 1, first.prev_hash),
             head=group[-1].head,
         )

@@ -72,7 +72,7 @@ def _check_draft(draft: Draft) -> None:
 class SealedBatch:
     """The lines of one batch as they are to be written, and the values behind them."""
 
-    __slots__ = ("date", "digests", "drafts", "first", "group", "lines", "moment", "prev_hash")
+    __slots__ = ("digests", "drafts", "first", "group", "lines", "moment", "prev_hash")
 
     def __init__(
         self,
@@ -83,7 +83,6 @@ class SealedBatch:
         prev_hash: str,
         group: int,
         moment: datetime,
-        date: str,
     ) -> None:
         self.drafts = drafts
         self.lines = lines
@@ -92,7 +91,6 @@ class SealedBatch:
         self.prev_hash = prev_hash
         self.group = group
         self.moment = moment
-        self.date = date
 
     @property
     def head(self) -> Head:

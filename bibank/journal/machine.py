@@ -120,11 +120,10 @@ class LedgerMachine:
         sequence = position.sequence + 1
         fresh: dict[str, Account] = {}
         postings, moves = self._judge_entry(entry, sequence, moment, fresh)
-        date = timestamp[:10]
-        group = position.next_group(1, date)
+        group = position.next_group(1, timestamp[:10])
         mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
-        sealed = SealedBatch(drafts, (line,), (digest,), sequence, position.hash, group, moment, date)
+        sealed = SealedBatch(drafts, (line,), (digest,), sequence, position.hash, group, moment)
         for account, delta in moves:
             account.balance += delta
         if fresh:
@@ -274,9 +273,7 @@ class LedgerMachine:
             line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
             lines.append(line)
             digests.append(digest)
-        return SealedBatch(
-            drafts, tuple(lines), tuple(digests), first, position.hash, group, moment, timestamp[:10]
-        )
+        return SealedBatch(drafts, tuple(lines), tuple(digests), first, position.hash, group, moment)
 
     def _seal_entry(
         self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str
