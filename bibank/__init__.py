@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bibank.audit import AuditReport, audit_home
+    from bibank.audit import AuditReport, Pin, SelfConsistent, Verified, audit_home
     from bibank.batch import Batch
     from bibank.clock import Clock, SystemClock
     from bibank.errors import (
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         LedgerPoisoned,
         MalformedLine,
         MissingCorrelationId,
+        PinMismatch,
         ProjectionMismatch,
         Refused,
         RuleFailed,
@@ -64,11 +65,13 @@ if TYPE_CHECKING:
         UnsupportedFormat,
     )
     from bibank.journal.machine import BalanceChange
+    from bibank.keyring import LedgerKeyring
     from bibank.ledger import Ledger
     from bibank.model.account import AccountCategory, AccountKey, Owner, Side
     from bibank.model.amount import Amount, Rounding, SignedAmount
     from bibank.model.balance import AccountBalance, Balance
     from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
+    from bibank.model.keyring import Keyring, Role
     from bibank.model.lines import Head
     from bibank.model.money import Money
     from bibank.model.record import JournalRecord, RecordKind
@@ -122,10 +125,12 @@ __all__ = [
     "JournalEntry",
     "JournalRecord",
     "JournalTorn",
+    "Keyring",
     "KeystoreError",
     "Ledger",
     "LedgerBusy",
     "LedgerClosed",
+    "LedgerKeyring",
     "LedgerPoisoned",
     "MalformedLine",
     "MemoryStore",
@@ -133,13 +138,17 @@ __all__ = [
     "Money",
     "Outcomes",
     "Owner",
+    "Pin",
+    "PinMismatch",
     "Posting",
     "ProjectionMismatch",
     "RecordKind",
     "Refused",
     "RiskEngine",
+    "Role",
     "Rounding",
     "RuleFailed",
+    "SelfConsistent",
     "Side",
     "SignatureAlgorithm",
     "SignedAmount",
@@ -152,6 +161,7 @@ __all__ = [
     "UnknownSequence",
     "UnsignedEntry",
     "UnsupportedFormat",
+    "Verified",
     "audit_home",
 ]
 
@@ -199,10 +209,12 @@ _HOMES = {
     "JournalEntry": "bibank.model.entry",
     "JournalRecord": "bibank.model.record",
     "JournalTorn": "bibank.errors",
+    "Keyring": "bibank.model.keyring",
     "KeystoreError": "bibank.errors",
     "Ledger": "bibank.ledger",
     "LedgerBusy": "bibank.errors",
     "LedgerClosed": "bibank.errors",
+    "LedgerKeyring": "bibank.keyring",
     "LedgerPoisoned": "bibank.errors",
     "MalformedLine": "bibank.errors",
     "MemoryStore": "bibank.store.memory",
@@ -210,13 +222,17 @@ _HOMES = {
     "Money": "bibank.model.money",
     "Outcomes": "bibank.outcomes",
     "Owner": "bibank.model.account",
+    "Pin": "bibank.audit",
+    "PinMismatch": "bibank.errors",
     "Posting": "bibank.model.entry",
     "ProjectionMismatch": "bibank.errors",
     "RecordKind": "bibank.model.record",
     "Refused": "bibank.errors",
     "RiskEngine": "bibank.risk.engine",
+    "Role": "bibank.model.keyring",
     "Rounding": "bibank.model.amount",
     "RuleFailed": "bibank.errors",
+    "SelfConsistent": "bibank.audit",
     "Side": "bibank.model.account",
     "SignatureAlgorithm": "bibank.model.signature",
     "SignedAmount": "bibank.model.amount",
@@ -229,6 +245,7 @@ _HOMES = {
     "UnknownSequence": "bibank.errors",
     "UnsignedEntry": "bibank.model.entry",
     "UnsupportedFormat": "bibank.errors",
+    "Verified": "bibank.audit",
     "audit_home": "bibank.audit",
 }
 

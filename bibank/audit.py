@@ -10,18 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from typing import Literal
 
 import attrs
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn
+from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn, PinMismatch, excerpt
 from bibank.home import Home
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash
 from bibank.model.account import AccountCategory
+from bibank.model.keyring import Role
 from bibank.model.lines import Head
 from bibank.model.timestamp import format_timestamp
 from bibank.risk.engine import RiskEngine
+from bibank.signing.trust import KeyringTrust, authorising_role, check_reachable, verify_never
+from bibank.verification import SignatureChecks
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
 
@@ -32,14 +36,52 @@ Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
 """Gives the same lines and may look at them as they pass, to show progress."""
 
 
+Level = Literal["chain", "signatures"]
+"""What an audit verifies: everything but the cryptography of signatures, or that too."""
+
+
+@attrs.frozen(kw_only=True)
+class Pin:
+    """What an auditor trusts, from outside the journal: a ledger id, a keyring fingerprint, or both."""
+
+    ledger_id: str | None = None
+    fingerprint: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SelfConsistent:
+    """The verdict without a pin, or without signatures: the journal agrees with itself, no more."""
+
+    ledger_id: str
+
+    def __str__(self) -> str:
+        return f"self-consistent with ledger {self.ledger_id}"
+
+
+@attrs.frozen(kw_only=True)
+class Verified:
+    """The verdict when every signature was verified against what the auditor pinned."""
+
+    ledger_id: str
+    pin: Pin
+
+    def __str__(self) -> str:
+        pinned = [f"ledger id {self.pin.ledger_id}"] if self.pin.ledger_id else []
+        if self.pin.fingerprint:
+            pinned.append(f"keyring {self.pin.fingerprint}")
+        return f"verified: ledger {self.ledger_id}, signatures against the pinned {' and '.join(pinned)}"
+
+
 @attrs.frozen(kw_only=True)
 class AuditReport:
     """What an audit found to hold. A journal that does not hold raises `JournalCorrupt` instead.
 
     `covered` counts the lines of the asked range; the chain is always verified from genesis on.
-    `not_covered` says in words what this audit does not show.
+    `signatures` counts those that were verified. `suspect` names lines that a key signed after it
+    was no longer trusted; `not_covered` says in words what this audit does not show.
     """
 
+    verdict: Verified | SelfConsistent
     ledger_id: str
     head: Head
     lines: int
@@ -47,14 +89,19 @@ class AuditReport:
     records: int
     accounts: int
     covered: int
+    signatures: int
+    fingerprint: str
+    suspect: tuple[str, ...]
     not_covered: tuple[str, ...]
 
     def __str__(self) -> str:
         lines = [
-            f"self-consistent with ledger {self.ledger_id}",
+            str(self.verdict),
             f"{self.lines} lines ({self.entries} entries, {self.records} records), {self.accounts} accounts",
             f"head {self.head.sequence} {self.head.hash}",
+            f"keyring {self.fingerprint}, {self.signatures} signatures verified",
         ]
+        lines += [f"suspect: {doubt}" for doubt in self.suspect]
         return "\n".join([*lines, *(f"not covered: {gap}" for gap in self.not_covered)])
 
 
@@ -65,44 +112,46 @@ def audit_lines(
     since: date | None = None,
     until: date | None = None,
     balances: Mapping[str, int] | None = None,
+    level: Level = "chain",
+    pin: Pin | None = None,
+    cached: str | None = None,
+    workers: int = 1,
 ) -> AuditReport:
     """Verify lines from genesis on; raises `JournalCorrupt` at the first that does not follow.
 
     `since` and `until` are UTC dates, both inclusive: what lies before is verified but not
     counted in `covered`, what lies after is not read. `balances` (units by account) must come out.
+    `level="signatures"` verifies every signature, in that many `workers`. A `pin` that the journal
+    does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach.
     """
     if since is not None and until is not None and since > until:
         raise InvalidValue(f"the range from {since} to {until} is empty; 'from' comes first")
-    machine = LedgerMachine(RiskEngine())
-    covered = 0
-    stopped = False
-    first_text, last_text = since.isoformat() if since else "", until.isoformat() if until else "~"
-    try:
-        for line in lines:
-            if until is not None and not machine.in_batch and _date_of(line) > last_text:
-                _check_last_look(line, machine)
-                stopped = True
-                break
-            machine.accept(line)
-            covered += machine.position.timestamp[:10] >= first_text
-        if machine.in_batch:
-            raise JournalTorn("the last batch is unfinished", sequence=machine.head.sequence + 1)
-        if not machine.head.sequence:
-            raise JournalTorn("the journal is empty", sequence=1)
-    except JournalCorrupt as error:
-        raise place(error) from error.__cause__
-    _check_totals(machine)
+    if level not in ("chain", "signatures"):
+        raise InvalidValue(f"level is 'chain' or 'signatures', not {excerpt(level)}")
+    with SignatureChecks(workers=workers) as checks:
+        trust = KeyringTrust(checks.take if level == "signatures" else verify_never)
+        machine = LedgerMachine(RiskEngine(), trust)
+        try:
+            covered, stopped = _accept_range(machine, lines, since=since, until=until)
+            checks.finish()
+        except JournalCorrupt as error:
+            raise place(error) from error.__cause__
     if balances is not None and balances != {account.text: account.balance for account in machine.book}:
-        raise place(
-            JournalCorrupt(
-                "the balances in memory are not those of the journal", sequence=machine.head.sequence
-            )
-        )
-    gaps = ["who wrote it: the ledger is unsigned, so a complete rewrite cannot be told from the original"]
-    gaps.append("risk rules: each entry was judged when it was committed, and is not judged again")
+        reason = "the balances in memory are not those of the journal"
+        raise place(JournalCorrupt(reason, sequence=machine.head.sequence))
+    _check_totals(machine)
+    if cached is not None:
+        check_reachable(trust, cached)
+    if pin is not None:
+        _check_pin(trust, pin, until=until)
+    verified = pin is not None and level == "signatures" and trust.current.keyring.signs_lines
+    gaps = _gaps(trust, level, pin)
     if stopped:
         gaps.append(f"lines after {until}")
     return AuditReport(
+        verdict=Verified(ledger_id=machine.ledger_id, pin=pin)
+        if verified and pin is not None
+        else SelfConsistent(ledger_id=machine.ledger_id),
         ledger_id=machine.ledger_id,
         head=machine.head,
         lines=machine.entries + machine.records,
@@ -110,7 +159,83 @@ def audit_lines(
         records=machine.records,
         accounts=len(machine.book),
         covered=covered,
+        signatures=checks.checked,
+        fingerprint=trust.current.fingerprint,
+        suspect=_suspect(trust),
         not_covered=tuple(gaps),
+    )
+
+
+def _accept_range(
+    machine: LedgerMachine, lines: Iterable[bytes], *, since: date | None, until: date | None
+) -> tuple[int, bool]:
+    """Accept lines up to the end or a date; give how many lie in the range, and whether it stopped."""
+    first_text, last_text = since.isoformat() if since else "", until.isoformat() if until else "~"
+    covered = 0
+    for line in lines:
+        if until is not None and not machine.in_batch and _date_of(line) > last_text:
+            _check_last_look(line, machine)
+            return covered, True
+        machine.accept(line)
+        covered += machine.position.timestamp[:10] >= first_text
+    if not machine.head.sequence:
+        raise JournalTorn("the journal is empty", sequence=1)
+    machine.check_end()
+    return covered, False
+
+
+def _check_pin(trust: KeyringTrust, pin: Pin, *, until: date | None) -> None:
+    """Hold the journal to what the auditor trusts."""
+    if pin.ledger_id is not None and pin.ledger_id != trust.ledger_id:
+        raise PinMismatch(f"the journal is of ledger {trust.ledger_id}, not of the pinned {pin.ledger_id}")
+    reached = {version.fingerprint for version in trust.versions}
+    if pin.fingerprint is not None and pin.fingerprint not in reached:
+        where = "the journal" if until is None else f"the journal up to {until}"
+        raise PinMismatch(
+            f"{where} does not reach the pinned keyring {pin.fingerprint}: "
+            "its keyring changes were dropped, or it is another ledger's"
+        )
+
+
+def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
+    """Say what this audit does not show."""
+    keyring = trust.current.keyring
+    gaps = []
+    if not keyring.signs_lines:
+        gaps.append(
+            "who wrote it: the ledger is unsigned, so a complete rewrite cannot be told from the original"
+        )
+    else:
+        if level == "chain":
+            gaps.append("signatures: present and by keys of the keyring, but not verified")
+        if pin is None:
+            gaps.append(
+                "which ledger it is: pin the ledger id, or a rewrite under another key passes as well"
+            )
+        if pin is None or pin.fingerprint is None:
+            gaps.append(
+                "keys given up: whoever holds an earlier system key could drop a later keyring change; "
+                "pin the keyring's fingerprint"
+            )
+        first = trust.signed_from
+        if first > 1:
+            gaps.append(f"lines 1 to {first - 1}: written before the ledger had a key")
+        if authorising_role(keyring) is Role.SYSTEM:
+            gaps.append("the keyring: its system key can change it alone until an operator's key is added")
+        gaps.append("the end: nothing outside the journal says that later lines were not cut off")
+    gaps.append("risk rules: each entry was judged when it was committed, and is not judged again")
+    return gaps
+
+
+def _suspect(trust: KeyringTrust) -> tuple[str, ...]:
+    """Name the lines that a revoked key may have signed after it was lost."""
+    return tuple(
+        f"lines {key.last_trusted_sequence + 1} to {key.valid_to_sequence}: "
+        f"key {key.key_id} of {key.signer_id} was trusted up to line {key.last_trusted_sequence} only"
+        for key in trust.current.keyring.keys
+        if key.last_trusted_sequence is not None
+        and key.valid_to_sequence is not None
+        and key.last_trusted_sequence < key.valid_to_sequence
     )
 
 
@@ -120,14 +245,28 @@ def audit_home(
     since: date | None = None,
     until: date | None = None,
     watch: Watch = lambda lines: lines,
+    level: Level = "chain",
+    pin: Pin | None = None,
+    workers: int = 1,
 ) -> AuditReport:
     """Audit the journal of a home without opening it for writing: no lock, nothing repaired.
 
-    Raises `HomeNotFound`, `JournalCorrupt` with file and line, or `JournalTorn` when the journal
-    ends in an incomplete write.
+    Raises `HomeNotFound`, `JournalCorrupt` with file and line, `JournalTorn` when the journal
+    ends in an incomplete write, or `PinMismatch`, also when the home's keyring file is not one that
+    the journal reaches.
     """
-    plan = Home(path).survey()
-    report = audit_lines(watch(plan.read()), place=plan.place, since=since, until=until)
+    home = Home(path)
+    plan = home.survey()
+    report = audit_lines(
+        watch(plan.read()),
+        place=plan.place,
+        since=since,
+        until=until,
+        level=level,
+        pin=pin,
+        cached=home.read_fingerprint() if until is None else None,
+        workers=workers,
+    )
     plan.raise_if_torn()
     return report
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
+from itertools import chain
 from threading import RLock
 
 from bibank.clock import Clock
@@ -152,8 +153,8 @@ class Committer:
 
     def _append(self, group: list[SealedBatch], first: SealedBatch) -> None:
         lines = LineGroup(
-            date=date.fromisoformat(first.timestamp[:10]),
-            lines=tuple(line for sealed in group for line in sealed.lines),
+            date=first.moment.date(),
+            lines=tuple(first.lines if len(group) == 1 else chain.from_iterable(s.lines for s in group)),
             expected_head=Head(first.first - 1, first.prev_hash),
             head=group[-1].head,
         )

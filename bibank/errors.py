@@ -305,6 +305,12 @@ class UnsupportedFormat(IntegrityError):
     code = "unsupported_format"
 
 
+class PinMismatch(IntegrityError):
+    """The journal is not of the ledger, or does not reach the keyring, that was pinned."""
+
+    code = "pin_mismatch"
+
+
 class ProjectionMismatch(IntegrityError):
     """A projection does not belong to this journal, or is ahead of it. Rebuild it."""
 

@@ -120,9 +120,7 @@ class LedgerKeyring:
         if self._current().keyring.keys:
             return self._change(KeyringChange(add=(key,)), (signer, *authorised_by), correlation_id, None)
         if key.roles != (Role.SYSTEM,):
-            raise ConfigurationError(
-                "the first key of an unsigned ledger is its system key, nothing else"
-            )
+            raise ConfigurationError("the first key of an unsigned ledger is its system key, nothing else")
         change = KeyringChange(add=(key,), policies=SIGNED_POLICIES)
         return self._change(change, (signer, *authorised_by), correlation_id, signer)
 

@@ -35,7 +35,6 @@ from bibank.opening import (
     Signing,
     Verify,
     capital,
-    check_reachable,
     check_signer,
     first_keyring,
     founding,
@@ -46,7 +45,7 @@ from bibank.outcomes import Committed, Outcomes
 from bibank.queries import Placer, Queries
 from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringTrust, KeyringVersion
+from bibank.signing.trust import KeyringTrust, KeyringVersion, check_reachable
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.verbs import Verbs
@@ -183,7 +182,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
         Without a `signer`, the home's own key file signs. `verify="chain"` leaves the cryptography
         of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy`,
-        `JournalCorrupt`, `IntegrityError` for a keyring file that the journal does not reach,
+        `JournalCorrupt`, `PinMismatch` for a keyring file that the journal does not reach,
         `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
         `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged, after
         everything else was found to hold.
@@ -353,9 +352,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
-        bound._assemble(
-            self._committer, self._trust, home=self._home, trace=check_correlation_id(correlation_id)
-        )  # noqa: SLF001 - a class method building its own class
+        trace = check_correlation_id(correlation_id)
+        bound._assemble(self._committer, self._trust, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
         return bound
 
     def _take(self, draft: UnsignedEntry) -> JournalEntry:

@@ -9,7 +9,6 @@ from uuid import UUID
 from bibank.errors import (
     ConfigurationError,
     InvalidType,
-    InvalidValue,
     JournalCorrupt,
     KeystoreError,
     excerpt,
@@ -142,12 +141,3 @@ def replay(
             raise place(error) from error.__cause__
     machine.settle()
     return machine, trust
-
-
-def check_reachable(trust: KeyringTrust, fingerprint: str) -> None:
-    """Demand that a keyring fingerprint is one that the journal reaches from its genesis."""
-    if fingerprint not in {version.fingerprint for version in trust.versions}:
-        raise InvalidValue(
-            f"keyring {fingerprint[:16]}... is not reached from the genesis of ledger {trust.ledger_id}: "
-            "the keyring was edited, or the journal was rewritten"
-        )

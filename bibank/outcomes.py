@@ -22,6 +22,12 @@ class Committed:
     def __repr__(self) -> str:
         return f"<Committed {', '.join(map(str, self.sequences))}>"
 
+    def __eq__(self, other: object) -> bool:
+        return self._sealed is other._sealed if isinstance(other, Committed) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._sealed)
+
     @property
     def sequences(self) -> range:
         """The sequences of the item's lines."""
@@ -43,7 +49,7 @@ class Outcomes(Sequence[Committed | Refused]):
 
     __slots__ = ("_outcomes", "_results")
 
-    def __init__(self, results: Iterable[SealedBatch | Refused]) -> None:
+    def __init__(self, results: Iterable[SealedBatch | Committed | Refused]) -> None:
         self._results = tuple(results)
         self._outcomes: tuple[Committed | Refused, ...] | None = None
 
@@ -57,7 +63,7 @@ class Outcomes(Sequence[Committed | Refused]):
         """Give the outcomes, made when they are first looked at: most callers ask for refusals only."""
         if self._outcomes is None:
             self._outcomes = tuple(
-                result if isinstance(result, Refused) else Committed(result) for result in self._results
+                Committed(result) if isinstance(result, SealedBatch) else result for result in self._results
             )
         return self._outcomes
 
@@ -67,7 +73,8 @@ class Outcomes(Sequence[Committed | Refused]):
     def __getitem__(self, index: slice) -> Outcomes: ...
     def __getitem__(self, index: int | slice) -> Committed | Refused | Outcomes:
         """Give one outcome, or the outcomes of a slice."""
-        return Outcomes(self._results[index]) if isinstance(index, slice) else self._shown()[index]
+        outcomes = self._shown()[index]
+        return Outcomes(outcomes) if isinstance(outcomes, tuple) else outcomes
 
     def __repr__(self) -> str:
         refused = len(self.refused)

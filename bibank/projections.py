@@ -1,8 +1,13 @@
 """Read models, and the protocol of a host's own.
 
->>> from bibank.projections import Projection, SqliteBalances
->>> issubclass(SqliteBalances, object) and Projection.__name__
-'Projection'
+>>> import tempfile
+>>> import bibank as bb
+>>> from bibank.projections import ask_balances
+>>> with tempfile.TemporaryDirectory() as home:
+...     with bb.Ledger.create(home, opening={"USDT": "1000"}) as ledger:
+...         _ = ledger.deposit("ALICE", "100 USDT", correlation_id="r1")
+...     print(ask_balances(home, lambda balances: balances.balance("ALICE", "USDT")).value.available)
+100
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
-from bibank.audit import AuditReport, audit_lines
+from bibank.audit import AuditReport, Level, Pin, audit_lines
 from bibank.committer import Committer
 from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
 from bibank.journal.accounts import Account
@@ -100,14 +100,24 @@ class Queries:
             ]
         return Table(rows, row_type=Balance)
 
-    def audit(self) -> AuditReport:
-        """Read the whole journal again and recompute everything; `JournalCorrupt` where it breaks."""
+    def audit(self, *, level: Level = "chain", pin: Pin | None = None, workers: int = 1) -> AuditReport:
+        """Read the whole journal again and recompute everything; `JournalCorrupt` where it breaks.
+
+        `level="signatures"` verifies every signature too; `pin` is what the auditor trusts.
+        """
         with self._committer.reading() as machine:
             head = machine.head
             store = self._committer.store
             lines = store.read()
             balances = {account.text: account.balance for account in machine.book}
-        report = audit_lines(islice(lines, head.sequence), place=Placer(store), balances=balances)
+        report = audit_lines(
+            islice(lines, head.sequence),
+            place=Placer(store),
+            balances=balances,
+            level=level,
+            pin=pin,
+            workers=workers,
+        )
         if report.head != head:
             raise JournalCorrupt(
                 f"the journal ends at line {report.head.sequence}, the ledger stands at {head.sequence}",

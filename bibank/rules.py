@@ -1,4 +1,4 @@
-"""The risk engine and the protocols of a host"s own rules."""
+"""The risk engine and the protocols of a host's own rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores, and the protocol of a host"s own."""
+"""Stores, and the protocol of a host's own."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _warnings_shown(settings: Settings) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-@click.group(cls=Application)
+@click.group(name="bibank", cls=Application)
 @global_options(envvar=HOME_VARIABLE)
 @click.version_option(package_name="bibank", prog_name="bibank")
 def application() -> None:

@@ -22,7 +22,14 @@ def progress_bar(description: str, *, total: int) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    bar = Bar(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # data stays on stdout; rich would print it where the bar is
+        redirect_stderr=False,
+    )
+    with bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.update(task, completed=done)
 

@@ -18,7 +18,7 @@ from bibank.model.entry import JournalEntry
 from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp
 from bibank.projection.balances import SqliteBalances
-from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances, surveyed
+from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
 from bibank.projection.verified import verified_batches
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
@@ -59,19 +59,19 @@ def balance(settings: Settings, owner: str, asset: str | None) -> None:
 @pass_settings
 def entries(settings: Settings, after: int, limit: int | None) -> None:
     """List entries in journal order, each verified from genesis on."""
-    with surveyed(settings.home) as plan:
-        found = (
-            view
-            for batch in verified_batches(plan.read(), place=plan.place)
-            for line in batch
-            if line.sequence > after and isinstance(view := line.view(), JournalEntry)
-        )
-        listed = islice(found, limit)
-        if settings.as_json:
-            for entry in listed:
-                print_json(plain(entry))
-        else:
-            print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
+    plan = settings.home.survey()
+    found = (
+        view
+        for batch in verified_batches(plan.read(), place=plan.place)
+        for line in batch
+        if line.sequence > after and isinstance(view := line.view(), JournalEntry)
+    )
+    listed = islice(found, limit)
+    if settings.as_json:
+        for entry in listed:
+            print_json(plain(entry))
+    else:
+        print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
 
 
 def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
@@ -92,12 +92,16 @@ def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
 def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click hands flags over as booleans
     """Bring the projection up to date from the journal."""
     path = settings.home.path
-    total = _lines(settings)
+    total = settings.home.survey().head.sequence
     with progress_bar("Replaying", total=total) as progress:
         if reset:
-            _print_rebuild(settings, rebuild_balances(path, progress=progress))
+            outcome: Rebuild | Answer[str] = rebuild_balances(path, progress=progress)
         else:
-            _print_digest(settings, ask_balances(path, SqliteBalances.digest, progress=progress))
+            outcome = ask_balances(path, SqliteBalances.digest, progress=progress)
+    if isinstance(outcome, Rebuild):
+        _print_rebuild(settings, outcome)
+    else:
+        _print_digest(settings, outcome)
 
 
 def _print_digest(settings: Settings, answer: Answer[str]) -> None:
@@ -142,7 +146,7 @@ def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
 def audit(settings: Settings, since: datetime | None, until: datetime | None) -> None:
     """Recompute the whole journal and say what holds; repairs nothing."""
     home = settings.home
-    with watching("Auditing", total=_lines(settings)) as watch:
+    with watching("Auditing", total=home.survey().head.sequence) as watch:
         report = audit_home(
             home.path,
             since=since.date() if since is not None else None,
@@ -153,9 +157,3 @@ def audit(settings: Settings, since: datetime | None, until: datetime | None) ->
         print_json(plain(report))
     else:
         click.echo(str(report))
-
-
-def _lines(settings: Settings) -> int:
-    """Count the lines of the journal: what long work will have to read."""
-    with surveyed(settings.home) as plan:
-        return plan.head.sequence

@@ -18,9 +18,9 @@ from bibank.journal.everyday import EVERYDAY_INTENTS, read_signature, take_apart
 from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import (
     GENESIS_LINES,
+    adopted_keyring,
     check_keyring_adopted,
     check_place,
-    adopted_keyring,
     read_genesis_mark,
 )
 from bibank.journal.position import Position

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -153,6 +154,20 @@ class SqliteBalances:
             connection.execute("DELETE FROM accounts")
             self._database.save(connection, Meta())
         self._forget_pending()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep other processes from changing the file, and make one transaction of all that is done.
+
+        Others see what was saved before. When the block raises, nothing of it stays.
+        """
+        try:
+            with self._database.transaction():
+                self._forget_pending()  # begin where the file stands now
+                yield
+        except BaseException:
+            self._forget_pending()
+            raise
 
     def _forget_pending(self) -> None:
         """Stand where the file stands."""

@@ -102,7 +102,7 @@ class ProjectionDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the write lock; everything inside happens, or nothing."""
+        """Hold the write lock; everything inside happens, or nothing. Inside another one, join it."""
         with self._between("BEGIN IMMEDIATE") as connection:
             yield connection
 
@@ -168,6 +168,9 @@ class ProjectionDatabase:
         if connection is None:
             raise LedgerClosed("the projection was closed")
         with self._translating():
+            if connection.in_transaction:
+                yield connection
+                return
             try:
                 connection.execute(begin)
                 yield connection

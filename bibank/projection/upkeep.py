@@ -9,8 +9,7 @@ before they were synced; then it is rebuilt.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import sleep
 from typing import Generic, TypeVar
 
@@ -21,7 +20,6 @@ from bibank.home import Home
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.database import delete_database
 from bibank.projection.runner import CatchUp, Progress, catch_up, no_progress
-from bibank.store.jsonl.plan import OpenPlan
 
 T = TypeVar("T")
 
@@ -61,16 +59,6 @@ class Rebuild:
         return None if self.before is None else self.before == self.after
 
 
-@contextmanager
-def surveyed(home: Home) -> Iterator[OpenPlan]:
-    """Read a home's journal as it stands now, without a lock."""
-    plan = home.survey()
-    try:
-        yield plan
-    finally:
-        plan.abandon()
-
-
 def ask_balances(
     path: str | os.PathLike[str],
     question: Callable[[SqliteBalances], T],
@@ -94,7 +82,7 @@ def rebuild_balances(path: str | os.PathLike[str], *, progress: Progress = no_pr
 
 
 def _ask(home: Home, question: Callable[[SqliteBalances], T], progress: Progress) -> Answer[T]:
-    _demand_ledger(home)
+    home.survey()  # no projection is made where there is no ledger
     try:
         return _follow_and_ask(home, question, progress, because=None)
     except ProjectionMismatch as mismatch:
@@ -106,13 +94,13 @@ def _follow_and_ask(
     home: Home, question: Callable[[SqliteBalances], T], progress: Progress, *, because: str | None
 ) -> Answer[T]:
     with SqliteBalances(home.projection) as balances:
-        with surveyed(home) as plan:
-            report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
+        plan = home.survey()
+        report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
         return Answer(value=question(balances), report=report, rebuilt_because=because)
 
 
 def _rebuild(home: Home, progress: Progress) -> Rebuild:
-    _demand_ledger(home)
+    home.survey()  # no projection is made where there is no ledger
     because = None
     if home.projection.exists():
         try:
@@ -125,19 +113,17 @@ def _rebuild(home: Home, progress: Progress) -> Rebuild:
 
 
 def _compare(home: Home, progress: Progress) -> Rebuild:
-    """Replay one state of the journal twice: into the projection as it is, and into an empty one."""
-    with SqliteBalances(home.projection) as balances, surveyed(home) as plan:
+    """Replay one state of the journal twice: into the projection as it is, and into an empty one.
+
+    In one transaction, so an interruption leaves the old projection as it was.
+    """
+    with SqliteBalances(home.projection) as balances, balances.exclusively():
+        plan = home.survey()
         catch_up(balances, plan.read(), place=plan.place, progress=progress)
         before = balances.digest()
         balances.reset()
         report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
         return Rebuild(report=report, before=before, after=balances.digest(), unusable_because=None)
-
-
-def _demand_ledger(home: Home) -> None:
-    """Raise `HomeNotFound` where there is no ledger, before a projection is made there."""
-    with surveyed(home):
-        pass
 
 
 def _insist(attempt: Callable[[], T]) -> T:

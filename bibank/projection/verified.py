@@ -16,6 +16,7 @@ from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import Head
 from bibank.model.record import JournalLine
 from bibank.risk.engine import RiskEngine
+from bibank.signing.trust import KeyringTrust, verify_never
 
 Place = Callable[[JournalCorrupt], JournalCorrupt]
 """Adds file and line to an error, where the journal has files."""
@@ -51,7 +52,7 @@ def verified_batches(
     Raises `JournalCorrupt` at the first line that does not follow, after all batches before it, and
     `UnsupportedFormat`.
     """
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
     position = machine.position
     batch: list[VerifiedLine] = []
     try:
@@ -62,7 +63,6 @@ def verified_batches(
             if not machine.in_batch:
                 yield batch
                 batch = []
-        if batch:
-            raise JournalCorrupt("the last batch is unfinished", sequence=position.sequence + 1)
+        machine.check_end()
     except JournalCorrupt as error:
         raise place(error) from error.__cause__

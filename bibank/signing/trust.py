@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import attrs
 
-from bibank.errors import InvalidValue, excerpt
+from bibank.errors import InvalidValue, PinMismatch, excerpt
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, Policy, Purpose, Role
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
@@ -246,6 +246,15 @@ def authorising_role(keyring: Keyring) -> Role:
     """Tell which role may change the keyring: the policy's, or the system until such a key was ever added."""
     role = keyring.policies[Purpose.KEYRING].role
     return role if any(role in key.roles for key in keyring.keys) else Role.SYSTEM
+
+
+def check_reachable(trust: KeyringTrust, fingerprint: str) -> None:
+    """Demand that a keyring fingerprint is one that the journal reaches from its genesis."""
+    if fingerprint not in {version.fingerprint for version in trust.versions}:
+        raise PinMismatch(
+            f"keyring {fingerprint} is not reached from the genesis of ledger {trust.ledger_id}: "
+            "the keyring file was edited, or the journal was rewritten"
+        )
 
 
 def line_message(

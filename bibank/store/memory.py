@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from threading import Lock
 
 from bibank.errors import HeadConflict, LedgerClosed
@@ -41,7 +40,7 @@ class MemoryStore:
 
     def read(self, *, after_sequence: int = 0) -> Iterator[bytes]:
         """Give the lines after a sequence, up to the head at the time of the call."""
-        return islice(self._lines, after_sequence, self._head.sequence)
+        return map(self._lines.__getitem__, range(after_sequence, self._head.sequence))
 
     def close(self) -> None:
         """Take no more groups; what is there can still be read."""

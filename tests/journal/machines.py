@@ -129,16 +129,7 @@ def spell(line: Mapping[str, Any]) -> bytes:
     """Spell a line by hand: members in the order of the format, values as RFC 8785."""
     order = RECORD_ORDER if "record" in line else ENTRY_ORDER
     parts = [b'"%s":%s' % (name.encode(), rfc8785.dumps(line[name])) for name in order if name in line]
-    return b"{%s}" % b",".join(_seed_order(part) for part in parts)
-
-
-def _seed_order(part: bytes) -> bytes:
-    """Put the members of signatures into the order of the seed; those of postings are sorted already."""
-    if not part.startswith(b'"signatures":'):
-        return part
-    names = ("signer_id", "algorithm", "public_key", "signature", "signed_at")
-    ordered = [{name: signature[name] for name in names} for signature in json.loads(b"{%s}" % part)["signatures"]]
-    return b'"signatures":' + json.dumps(ordered, separators=(",", ":")).encode()
+    return b"{%s}" % b",".join(parts)
 
 
 def rehash(line: Mapping[str, Any], ledger_id: str) -> dict[str, Any]:

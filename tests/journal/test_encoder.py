@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -14,13 +15,14 @@ from bibank.journal import encoder
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, mark_json, record_hash, record_line
 from bibank.journal.reference import encode_line, line_hash, line_members, line_preimage, mark_members
 from bibank.model.amount import MAX_UNITS, units_to_text
-from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
+from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
+from bibank.model.genesis import GenesisMark
 from bibank.model.json_value import METADATA_LIMITS, FrozenMap, canonical_text, encode_string, freeze
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import format_timestamp
 from bibank.testing.strategies import genesis_marks, identifiers, metadata, unsigned_entries
-from tests.journal.machines import members, rehash, spell
+from tests.journal.machines import ALICE, BOB, NOON, members, rehash, spell
 from tests.journal.values import hashes, journal_entries, journal_records, marks, moments
 
 LEDGER = "test/" + "0" * 32
@@ -33,7 +35,7 @@ def independent_hash(line: bytes, ledger_id: str) -> str:
 
 
 @given(journal_entries() | journal_records(), genesis_marks())
-def test_reference_equals_independent_libraries(line: JournalLine, mark: Any) -> None:
+def test_reference_equals_independent_libraries(line: JournalLine, mark: GenesisMark) -> None:
     """The reference spells the line as the format says, and hashes its JCS with the ledger id."""
     data = encode_line(line)
     assert data == spell(members(data))
@@ -41,17 +43,20 @@ def test_reference_equals_independent_libraries(line: JournalLine, mark: Any) ->
     preimage = line_preimage(line, ledger_id=mark.ledger_id)
     assert preimage == rfc8785.dumps(json.loads(preimage))
     assert hashlib.sha256(preimage).hexdigest() == line_hash(line, ledger_id=mark.ledger_id)
-    assert not {b'"hash":', b'"signatures":'} & {name for name in (b'"signatures":',) if name in preimage[:1]}
 
 
-@given(unsigned_entries(), marks(), hashes(), moments(), st.booleans(), genesis_marks())
+@given(unsigned_entries(), marks(), hashes(), moments(), st.sampled_from([None, "1"]), genesis_marks())
 def test_hot_path_entry(
-    draft: UnsignedEntry, place: tuple[int, BatchMark], prev_hash: str, moment: Any, caused: Any, mark: Any
+    draft: UnsignedEntry,
+    place: tuple[int, BatchMark],
+    prev_hash: str,
+    moment: datetime,
+    cause: str | None,
+    mark: GenesisMark,
 ) -> None:
     """Line and hash of an entry from fragments equal those of the reference, byte for byte."""
     sequence, batch = place
     ledger_id = mark.ledger_id
-    cause = str(sequence - 1) if caused and sequence > 1 else None
     postings = canonical_text(
         [
             {"account": p.account.text, "amount": amount_text(p.amount.units), "side": p.side.value}
@@ -92,7 +97,7 @@ def test_hot_path_record(
     correlation_id: str,
     place: tuple[int, BatchMark],
     prev_hash: str,
-    moment: Any,
+    moment: datetime,
 ) -> None:
     """Line and hash of a record from fragments equal those of the reference, byte for byte."""
     sequence, batch = place
@@ -151,49 +156,38 @@ def test_signatures_and_the_hash_itself_are_not_hashed(entry: JournalEntry) -> N
     assert b"signatures" not in line_preimage(attrs.evolve(entry, metadata=FrozenMap()), ledger_id=LEDGER)
 
 
+ENTRY = JournalEntry(
+    sequence=5,
+    prev_hash="a" * 64,
+    hash="b" * 64,
+    timestamp=NOON,
+    intent=TransactionIntent.TRANSFER,
+    correlation_id="r1",
+    causality_id="4",
+    batch=BatchMark(first=5, group=5),
+    postings=(Posting.debit(ALICE, 1), Posting.credit(BOB, 1)),
+    metadata=FrozenMap(),
+)
+
+
 def test_everything_else_is_hashed() -> None:
     """Each member, and the ledger id, changes the hash."""
-    entry = JournalEntry(
-        sequence=5,
-        prev_hash="a" * 64,
-        hash="b" * 64,
-        timestamp=moments_example(),
-        intent=next(iter(type_of_intents())),
-        correlation_id="r1",
-        causality_id="4",
-        batch=BatchMark(first=5, group=5),
-        postings=(),
-        metadata=FrozenMap(),
-    )
     changes: list[dict[str, Any]] = [
         {"sequence": 6},
         {"prev_hash": "c" * 64},
-        {"timestamp": moments_example().replace(microsecond=1)},
-        {"intent": list(type_of_intents())[1]},
+        {"timestamp": NOON.replace(microsecond=1)},
+        {"intent": TransactionIntent.TRADE},
         {"correlation_id": "r2"},
         {"causality_id": None},
         {"batch": BatchMark(first=5, group=4)},
         {"batch": BatchMark(first=5, group=5, size=2)},
         {"batch": BatchMark(first=5, group=5, cover="group")},
+        {"postings": ENTRY.postings[::-1]},
         {"metadata": FrozenMap({"a": 1})},
     ]
-    digests = {line_hash(attrs.evolve(entry, **change), ledger_id=LEDGER) for change in changes}
-    digests |= {line_hash(entry, ledger_id=LEDGER), line_hash(entry, ledger_id="other/" + "0" * 32)}
+    digests = {line_hash(attrs.evolve(ENTRY, **change), ledger_id=LEDGER) for change in changes}
+    digests |= {line_hash(ENTRY, ledger_id=LEDGER), line_hash(ENTRY, ledger_id="other/" + "0" * 32)}
     assert len(digests) == len(changes) + 2
-
-
-def moments_example() -> Any:
-    """Give one time."""
-    from tests.journal.machines import NOON
-
-    return NOON
-
-
-def type_of_intents() -> Any:
-    """Give the class of intents."""
-    from bibank.model.entry import TransactionIntent
-
-    return TransactionIntent
 
 
 def test_members_of_a_line_stand_in_the_order_of_the_seed() -> None:
@@ -203,19 +197,12 @@ def test_members_of_a_line_stand_in_the_order_of_the_seed() -> None:
         algorithm=SignatureAlgorithm.ED25519,
         public_key="00",
         signature="11",
-        signed_at=moments_example(),
+        signed_at=NOON,
     )
-    entry = JournalEntry(
-        sequence=5,
-        prev_hash="a" * 64,
-        hash="b" * 64,
-        timestamp=moments_example(),
-        intent=next(iter(type_of_intents())),
-        correlation_id="r1",
-        causality_id=None,
+    entry = attrs.evolve(
+        ENTRY,
         batch=BatchMark(first=4, group=3, size=2, cover="group"),
         postings=(),
-        metadata=FrozenMap(),
         signatures=(signature,),
     )
     assert list(line_members(entry)) == [

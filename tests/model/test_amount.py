@@ -240,7 +240,8 @@ def test_difference_below_zero_is_underflow() -> None:
 def test_amounts_and_others_do_not_mix() -> None:
     """An amount is never silently added to, compared with or equal to something else."""
     amount: Any = Amount(1)
-    for other in (SignedAmount(1), 1, 1.0, "1", Decimal(1), None):
+    others: tuple[Any, ...] = (SignedAmount(1), 1, 1.0, "1", Decimal(1), None)
+    for other in others:
         assert amount != other
         for operate in (operator.add, operator.sub, operator.lt, operator.le, operator.gt, operator.ge):
             with pytest.raises(TypeError):

@@ -23,6 +23,8 @@ from bibank.model.amount import MAX_UNITS, Amount
 from bibank.model.money import Money, advise_part, check_asset, is_part
 from bibank.testing.strategies import assets, money
 
+OTHERS: tuple[Any, ...] = (1, Amount(1), "1 BTC", None)
+
 
 class Coin(str, Enum):  # noqa: UP042 - hosts still write it, and its format differs
     """Assets as a host may keep them."""
@@ -149,7 +151,7 @@ def test_money_and_others_do_not_mix() -> None:
     """A bare number is no money."""
     value: Any = Money("1 BTC")
     for operate in (operator.add, operator.sub, operator.lt, operator.le):
-        for other in (1, Amount(1), "1 BTC", None):
+        for other in OTHERS:
             with pytest.raises(TypeError):
                 operate(value, other)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -81,27 +81,24 @@ def test_interruption_between_apply_and_flush(batches: Drafts, data: st.DataObje
     """Crashes, repeated deliveries and late flushes at any point lose nothing and count nothing twice."""
     lines = verified(journal_of(batches))
     with scratch() as path:
-        balances = SqliteBalances(path)
         delivered = 0
-        while balances.position.sequence < len(lines):
-            match data.draw(st.sampled_from(["apply", "apply", "apply", "again", "flush", "crash"])):
-                case "apply" if delivered < len(lines):
-                    balances.apply(lines[delivered])
-                    delivered += 1
-                case "again" if delivered:
-                    balances.apply(lines[data.draw(st.integers(0, delivered - 1))])
-                case "flush":
-                    balances.flush()
-                    assert balances.position.sequence == delivered
-                case "crash":
-                    balances.close()
-                    balances = SqliteBalances(path)
-                    delivered = balances.position.sequence
-                case _:
-                    balances.flush()
-        found = balances.dump()
-        balances.close()
-    assert found == dump_of([line.data for line in lines])
+        with ExitStack() as opened:
+            balances = opened.enter_context(SqliteBalances(path))
+            while balances.position.sequence < len(lines):
+                match data.draw(st.sampled_from(["apply", "apply", "apply", "again", "flush", "crash"])):
+                    case "apply" if delivered < len(lines):
+                        balances.apply(lines[delivered])
+                        delivered += 1
+                    case "again" if delivered:
+                        balances.apply(lines[data.draw(st.integers(0, delivered - 1))])
+                    case "crash":
+                        balances.close()
+                        balances = opened.enter_context(SqliteBalances(path))
+                        delivered = balances.position.sequence
+                    case _:
+                        balances.flush()
+                        assert balances.position.sequence == delivered
+            assert balances.dump() == dump_of([line.data for line in lines])
 
 
 @given(st.integers(1, 100))
@@ -206,6 +203,31 @@ def test_dump_and_digest(path: Path) -> None:
         assert len(digest) == 64
         balances.reset()
         assert balances.digest() != digest
+
+
+def test_exclusively_is_all_or_nothing(path: Path) -> None:
+    """What is done exclusively is seen by others at its end, or by nobody when it is interrupted."""
+    lines = everyday()
+    with SqliteBalances(path) as balances, SqliteBalances(path, busy_timeout_seconds=0.0) as other:
+        catch_up(other, lines[:4])
+        before = other.dump()
+
+        def rebuild_until_interrupted() -> None:
+            with balances.exclusively():
+                assert balances.position.sequence == 4
+                balances.reset()
+                catch_up(balances, lines, flush_lines=1)
+                assert other.dump() == before
+                with pytest.raises(StoreUnavailable, match="locked"):
+                    other.reset()
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            rebuild_until_interrupted()
+        assert balances.dump() == other.dump() == before
+        with balances.exclusively():
+            catch_up(balances, lines)
+        assert balances.dump() == dump_of(lines)
 
 
 # ------------------------------------------------------------------ exactness and answers

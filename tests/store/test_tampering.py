@@ -43,7 +43,10 @@ def place_of(content: bytes, offset: int) -> int:
     return content.count(b"\n", 0, offset) + 1
 
 
-def verdict(home: Path) -> tuple[type[bb.BibankError] | None, str | None, int | None]:
+Verdict = tuple[type[bb.BibankError] | None, str | None, int | None]
+
+
+def verdict(home: Path) -> Verdict:
     """What an audit says: the kind of error, file and line."""
     try:
         bb.audit_home(home)
@@ -62,7 +65,7 @@ def test_every_flipped_bit_is_found(small: Path) -> None:
         handle = os.open(small / "journal" / name, os.O_WRONLY)
         try:
             for offset, byte in enumerate(content):
-                allowed = {(bb.JournalCorrupt, name, place_of(content, offset))}
+                allowed: set[Verdict] = {(bb.JournalCorrupt, name, place_of(content, offset))}
                 if name == newest:  # what is wrong in the last write may be a torn write
                     allowed.add((bb.JournalTorn, name, 1))
                 if 0 <= claim <= offset < claim + len(FORMAT):  # and here, a journal of another version

@@ -99,6 +99,8 @@ class OsFiles:
             )
         self.directory = directory
         self._kept: int | None = None
+        self._lock: tuple[int, int] | None = None
+        """The handle of the lock that is held, and the process that took it."""
 
     def __repr__(self) -> str:
         return f"OsFiles({str(self.directory)!r})"
@@ -208,6 +210,7 @@ class OsFiles:
             os.close(directory)
             raise
         self._kept = directory
+        self._lock = handle, os.getpid()
         return handle
 
     def _lock_in(self, directory: int, name: str) -> int:
@@ -242,6 +245,9 @@ class OsFiles:
     def close(self, handle: int) -> None:
         """Close a handle."""
         try:
+            if self._lock == (handle, os.getpid()):
+                self._lock = None
+                _unlock(handle)
             os.close(handle)
         except OSError as error:
             raise _unavailable("close a file in", self.directory, error) from error
@@ -315,6 +321,13 @@ else:
 
 def _unavailable(verb: str, path: Path, error: OSError) -> StoreUnavailable:
     return StoreUnavailable(f"cannot {verb} {path}: {error.strerror}")
+
+
+def _unlock(handle: int) -> None:
+    """Give a lock up: closing alone would leave it to a forked child that has not yet closed its copy."""
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _name_holder(handle: int) -> None:

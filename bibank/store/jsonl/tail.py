@@ -152,7 +152,7 @@ class _Examination:
         return None
 
     def _note_damage(self, segment: bytes, number: int, *, complete: bool) -> None:
-        if complete and b"\0" not in segment:
+        if complete and b"\0" not in segment[: MAX_LINE_BYTES + 1]:
             reason = "the line's hash is not that of its content"
             try:
                 decode_line(segment)

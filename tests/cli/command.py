@@ -1,0 +1,93 @@
+"""Running the command in this process and in one of its own."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+from click.testing import CliRunner
+
+from bibank.cli.application import application
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 120
+
+# click 8.1 mixes the two streams unless it is told not to; later versions always keep them apart.
+_SEPARATE: dict[str, Any] = (
+    {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+)
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def documents(self) -> list[Any]:
+        """The JSON documents on stdout, one a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def error(self) -> Any:
+        """The one JSON document on stderr."""
+        return json.loads(self.err)
+
+
+@attrs.frozen
+class Command:
+    """The `bibank` command on one home."""
+
+    home: Path
+
+    def run(self, *arguments: str, home: bool = True, **environment: str) -> Outcome:
+        """Run it in this process."""
+        words = ["--home", str(self.home), *arguments] if home else list(arguments)
+        # NO_COLOR and a wide terminal, so that usage errors are not wrapped or framed by chance.
+        unset = {"BIBANK_HOME": None, "BIBANK_DEBUG": None, "NO_COLOR": "1", "COLUMNS": "200"}
+        found = CliRunner(**_SEPARATE).invoke(application, words, env={**unset, **environment})
+        return Outcome(code=found.exit_code, out=found.stdout, err=found.stderr)
+
+    def ok(self, *arguments: str) -> Outcome:
+        """Run it in this process and demand that it succeeds."""
+        outcome = self.run(*arguments)
+        assert outcome.code == 0, outcome
+        return outcome
+
+    def spawn(self, *arguments: str, **environment: str) -> Outcome:
+        """Run it in a process of its own."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "bibank", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "BIBANK_HOME": str(self.home), **environment},
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            encoding="utf-8",
+            check=False,
+        )
+        return Outcome(code=finished.returncode, out=finished.stdout, err=finished.stderr)
+
+    @property
+    def day(self) -> Path:
+        """The one file of the journal."""
+        (day,) = (self.home / "journal").glob("*.jsonl")
+        return day
+
+    @property
+    def projection(self) -> Path:
+        """The file of the projection."""
+        return self.home / "projection.db"
