@@ -61,7 +61,7 @@ FIRST_MOMENT, LAST_MOMENT = (
     parse_timestamp("0001-01-01T00:00:00Z"),
     parse_timestamp("9999-12-31T23:59:59.999999Z"),
 )
-clocks = st.lists(st.tuples(st.sampled_from(STEPS), st.booleans()), min_size=9, max_size=9)
+clocks = st.lists(st.tuples(st.sampled_from(STEPS), st.booleans()), min_size=10, max_size=10)
 
 
 class Books:

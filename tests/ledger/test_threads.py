@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -118,7 +118,7 @@ def test_the_last_money_is_spent_once(ledger: bb.Ledger) -> None:
 def test_closing_beside_commits_ends_them_cleanly(tmp_path: Path) -> None:
     """Threads that commit while another closes get `LedgerClosed`, and what they were told is on disk."""
     ledger = bb.Ledger.create(tmp_path / "books", durability="none")
-    start = Barrier(5)
+    start, enough = Barrier(5), Event()
 
     def work(thread: int) -> int:
         start.wait()
@@ -126,14 +126,15 @@ def test_closing_beside_commits_ends_them_cleanly(tmp_path: Path) -> None:
         try:
             while True:
                 last = ledger.deposit("A", "1 USDT", correlation_id=f"t{thread}").sequence
+                if last > 20:
+                    enough.set()
         except bb.LedgerClosed:
             return last
 
     with ThreadPoolExecutor(4) as pool:
         told = [pool.submit(work, thread) for thread in range(4)]
         start.wait()
-        while ledger.head.sequence < 20:
-            pass
+        assert enough.wait(timeout=60)
         ledger.close()
         last = max(future.result() for future in told)
     with bb.Ledger.open(tmp_path / "books") as again:

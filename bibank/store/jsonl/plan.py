@@ -65,9 +65,17 @@ class OpenPlan:
         """Set torn bytes aside and give the store. Needs a plan that holds the lock.
 
         The torn bytes are copied to `<day>.jsonl.torn-<sequence>`, synced, and only then cut off;
-        running it again after a crash gives the same result.
+        running it again after a crash gives the same result. A repair that fails abandons the plan.
         """
         assert self._lock is not None, "a survey cannot repair"
+        try:
+            self._repair()
+        except BaseException:
+            self.abandon()
+            raise
+        return JsonlStore(self._files, self._days, self.head, self._lock, durability=durability)
+
+    def _repair(self) -> None:
         if not self._days.indexed:  # the caller replays from the store instead
             deque(self.read(), maxlen=0)
         if self.torn is not None:
@@ -76,7 +84,6 @@ class OpenPlan:
             found = self._files.stat(day.name)
             if found is not None and found.size > day.size:
                 self._files.truncate(day.name, size=day.size)
-        return JsonlStore(self._files, self._days, self.head, self._lock, durability=durability)
 
     def abandon(self) -> None:
         """Let go of the lock and the directory, and change nothing."""
@@ -169,8 +176,9 @@ def _head_of_older(files: Files, days: Days) -> Head:
     """Read the head that the older files leave; `JournalCorrupt` when their last line is none."""
     for day in reversed(days.files):
         if day.size:
+            data = last_line(files, day.name, end=day.size)
             try:
-                line = decode_line(last_line(files, day.name, end=day.size))
+                line = decode_line(data)
             except BibankError as error:
                 deque(days.scan(), maxlen=0)  # to count the lines
                 raise days.place(JournalCorrupt(str(error), sequence=day.last_sequence)) from error

@@ -75,8 +75,9 @@ def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None
     if not end:
         return Tail(content=0, head=None)
     if files.read(name, offset=end - 1, size=1) == b"\n":
+        data = last_line(files, name, end=end)
         try:
-            line = decode_line(last_line(files, name, end=end))
+            line = decode_line(data)
         except BibankError:
             pass
         else:
