@@ -209,9 +209,7 @@ def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
         if level == "chain":
             gaps.append("signatures: present and by keys of the keyring, but not verified")
         if pin is None:
-            gaps.append(
-                "which ledger it is: pin the ledger id, or a rewrite under another key passes as well"
-            )
+            gaps.append("which ledger it is: pin the ledger id, or a rewrite under another key passes too")
         if pin is None or pin.fingerprint is None:
             gaps.append(
                 "keys given up: whoever holds an earlier system key could drop a later keyring change; "

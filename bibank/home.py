@@ -4,7 +4,7 @@
 journal/YYYY-MM-DD.jsonl    the only source of truth
 journal/.lock               the writer's lock
 keyring.json                cache of the trusted public keys; its authority is the journal
-keys/SYSTEM.key             the ledger's own key, unless the host holds it elsewhere
+keys/SYSTEM*.key            the ledger's own keys, unless the host holds them elsewhere
 projection.db               disposable: delete it and it comes back
 """
 
@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Container
 from pathlib import Path
 
 from bibank.errors import (
@@ -26,7 +27,7 @@ from bibank.errors import (
     excerpt,
 )
 from bibank.keystore import from_key_file, make_key_file
-from bibank.model.keyring import SYSTEM_SIGNER
+from bibank.model.keyring import SYSTEM_SIGNER, key_id_of
 from bibank.model.table import plain
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringVersion
@@ -69,23 +70,35 @@ class Home:
 
     @property
     def system_key(self) -> Path:
-        """The key file of the ledger's own key."""
+        """The key file of the ledger's first own key; a later one has its key id in the name."""
         return self.keys / f"{SYSTEM_SIGNER}.key"
 
-    def load_signer(self) -> Signer | None:
-        """Load the ledger's own key from its file; None when there is no file.
+    def load_signer(self, public_keys: Container[str]) -> Signer | None:
+        """Load the home's own key that is among some public keys; None when there is none.
 
-        Raises `KeystoreError` when it is there and cannot be used.
+        Raises `KeystoreError` for a key file that cannot be used, such as an encrypted one.
         """
-        return from_key_file(self.system_key) if self.system_key.is_file() else None
+        for path in sorted(self.keys.glob(f"{SYSTEM_SIGNER}*.key")):
+            signer = from_key_file(path)
+            if signer.public_key in public_keys:
+                return signer
+        return None
 
-    def make_signer(self) -> Signer:
-        """Load the ledger's own key, or make it: a plain 0600 file beside the journal."""
-        signer = self.load_signer()
-        if signer is not None:
-            return signer
+    def first_signer(self) -> Signer:
+        """Load the key of an interrupted creation, or make the home's first key."""
+        if self.system_key.is_file():
+            return from_key_file(self.system_key)
         _make_private_directory(self.keys)
         return make_key_file(self.system_key, signer_id=SYSTEM_SIGNER)
+
+    def next_signer(self) -> Signer:
+        """Make another key of the home's own, durable before anything trusts it."""
+        _make_private_directory(self.keys)
+        fresh = self.keys / f".{SYSTEM_SIGNER}-{secrets.token_hex(8)}.key"
+        signer = make_key_file(fresh, signer_id=SYSTEM_SIGNER)
+        fresh.rename(self.keys / f"{SYSTEM_SIGNER}-{key_id_of(signer.public_key)}.key")
+        sync_directory(self.keys)
+        return signer
 
     def save_keyring(self, ledger_id: str, version: KeyringVersion) -> None:
         """Write the cache of the keyring, whole or not at all."""

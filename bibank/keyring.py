@@ -64,11 +64,13 @@ class LedgerKeyring:
         trust: KeyringTrust,
         *,
         trace: str | None,
+        make_signer: Callable[[], Signer] | None,
         saved: Callable[[KeyringVersion], None],
     ) -> None:
         self._committer = committer
         self._trust = trust
         self._trace = trace
+        self._make_signer = make_signer
         self._saved = saved
 
     def __repr__(self) -> str:
@@ -126,13 +128,21 @@ class LedgerKeyring:
 
     def rotate(
         self,
-        signer: Signer,
+        signer: Signer | None = None,
         *,
         authorised_by: Sequence[Signer] = (),
         correlation_id: str | UUID | None = None,
     ) -> JournalRecord:
-        """Replace the ledger's own key: the old one is retired, the new one signs from this line on."""
+        """Replace the ledger's own key: the old one is retired, the new one signs from this line on.
+
+        Without a `signer`, a home makes itself another key file; the old file stays.
+        """
         old = self._own_signer()
+        if signer is None:
+            if self._make_signer is None:
+                raise ConfigurationError("a ledger without a home has no place for a key file; give a signer")
+            check_correlation_id(self._trace if correlation_id is None else correlation_id)
+            signer = self._make_signer()
         change = KeyringChange(add=(new_key(signer, Role.SYSTEM),), retire=(key_id_of(old.public_key),))
         return self._change(change, (signer, *authorised_by), correlation_id, signer)
 

@@ -38,6 +38,7 @@ from bibank.opening import (
     check_signer,
     first_keyring,
     founding,
+    line_keys,
     line_signer,
     replay,
 )
@@ -147,7 +148,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         plan = home.plan_create()
         try:
             if signer is None and (keyring is None or keyring.signs_lines):
-                signer = home.make_signer()
+                signer = home.first_signer()
             first = keyring if keyring is not None else first_keyring(signer)
             machine, trust = replay((), gate=risk or RiskEngine())
             store = plan.repair(durability=durability)
@@ -196,8 +197,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
             cached = home.read_fingerprint()
             if cached is not None:
                 check_reachable(trust, cached)
-            if signer is None and trust.current.keyring.signs_lines:
-                signer = home.load_signer()
+            if signer is None:
+                signer = home.load_signer(line_keys(trust))
             check_signer(trust, signer)
             store = plan.repair(durability=durability)
         except BaseException:
@@ -365,7 +366,11 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def keyring(self) -> LedgerKeyring:
         """The trusted keys, and how they are changed."""
         return LedgerKeyring(
-            self._committer, self._trust, trace=self._correlation_id, saved=self._save_keyring
+            self._committer,
+            self._trust,
+            trace=self._correlation_id,
+            make_signer=self._home.next_signer if self._home is not None else None,
+            saved=self._save_keyring,
         )
 
     # ------------------------------------------------------------------ life

@@ -83,6 +83,13 @@ def line_signer(signer: Signer | None, signing: Signing) -> LineSigner | None:
     return LineSigner(signer, SigningMode(signing))
 
 
+def line_keys(trust: KeyringTrust) -> frozenset[str]:
+    """Give the public keys that may sign the next line; none of an unsigned ledger."""
+    keyring = trust.current.keyring
+    role = keyring.policies[Purpose.LINE].role
+    return frozenset(key.public_key for key in keyring.active(role)) if keyring.signs_lines else frozenset()
+
+
 def check_signer(trust: KeyringTrust, signer: Signer | None) -> None:
     """Demand that a signer may sign the next line, and that there is one where lines must be signed.
 
@@ -110,7 +117,8 @@ def check_signer(trust: KeyringTrust, signer: Signer | None) -> None:
         or key.algorithm is not signer.algorithm
     ):
         raise ConfigurationError(
-            f"the key of {signer.signer_id} ({signer.algorithm.value}) may not sign lines of this ledger; {names} may"
+            f"the key of {signer.signer_id} ({signer.algorithm.value}) may not sign lines of this ledger, "
+            f"{names} may"
         )
 
 

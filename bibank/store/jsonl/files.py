@@ -300,6 +300,7 @@ def _describe(found: os.stat_result) -> FileStat:
 
 
 def sync_directory(path: Path) -> None:
+    """Make the entries of a directory durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -81,10 +81,15 @@ def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None
         except BibankError:
             pass
         else:
-            whole = line.sequence == line.batch.first + line.batch.size - 1
+            whole = line.sequence == line.batch.first + line.batch.size - 1 and not _lacks_cover(line)
             if whole and not _has_hole(files, name, end=end, lines=line.sequence - line.batch.group + 1):
                 return Tail(content=end, head=Head(line.sequence, line.hash))
     return _Examination(files, name, before, ledger_id).run()
+
+
+def _lacks_cover(line: JournalLine) -> bool:
+    """Tell whether a line would leave its write group without the signature that covers it."""
+    return line.batch.cover is not None and not line.signatures
 
 
 def _has_hole(files: Files, name: str, *, end: int, lines: int) -> bool:
@@ -111,6 +116,10 @@ class _Examination:
         self.whole = before
         self.whole_end = 0
         self.whole_lines = 0
+        self.group_start: tuple[Head, int, int] | None = None
+        """Head, offset and lines before the newest write group."""
+        self.uncovered = False
+        """Whether the last whole batch leaves its group without the signature that covers it."""
         self.damage: str | None = None
         self.damaged_line = 0
 
@@ -126,6 +135,9 @@ class _Examination:
                 self._check_behind_damage(line, number)
             else:
                 self._follow(line, number, end)
+        if self.uncovered and self.group_start is not None:
+            self.whole, self.whole_end, self.whole_lines = self.group_start
+            self.damage = self.damage or "the signature that covers the last write group is missing"
         if self.damage is None:
             if self.whole_end == size:
                 return Tail(content=size, head=self.whole)
@@ -176,11 +188,16 @@ class _Examination:
         expected = (last.sequence if last is not None else self.whole.sequence) + 1
         if line.sequence != expected:
             raise self._corrupt(f"sequence {line.sequence}, expected {expected}", number)
+        if line.batch.group == line.sequence:
+            if self.uncovered:
+                raise self._corrupt("a write group follows one that lacks the signature covering it", number)
+            self.group_start = (self.whole, self.whole_end, self.whole_lines)
         self.last = line
         if line.sequence == line.batch.first + line.batch.size - 1:
             self.whole = Head(line.sequence, line.hash)
             self.whole_end = end
             self.whole_lines = number
+            self.uncovered = _lacks_cover(line)
 
     def _corrupt(self, reason: str, number: int) -> JournalCorrupt:
         last = self.whole.sequence - self.whole_lines
