@@ -19,6 +19,8 @@ class Sizes:
     durable_commits: int
     durable_rounds: int
     replayed: int
+    audited: int
+    """Transfers in a journal whose signatures are verified."""
     imports: int
     memory_accounts: int
     index_entries: int
@@ -39,6 +41,7 @@ FULL = Sizes(
     durable_commits=40,
     durable_rounds=75,
     replayed=40_000,
+    audited=10_000,
     imports=10,
     memory_accounts=1_000_000,
     index_entries=40_000,
@@ -59,6 +62,7 @@ QUICK = Sizes(
     durable_commits=20,
     durable_rounds=15,
     replayed=20_000,
+    audited=3000,
     imports=3,
     memory_accounts=100_000,
     index_entries=5000,
@@ -79,6 +83,7 @@ TINY = Sizes(
     durable_commits=3,
     durable_rounds=1,
     replayed=20,
+    audited=20,
     imports=1,
     memory_accounts=50,
     index_entries=50,

@@ -6,10 +6,15 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import bibank as bb
 from bibank import drafts
-from bibank.model.lines import Head, LineGroup
+from bibank.signing import Ed25519Signer
+from bibank.stores import Head, LineGroup
+
+Signing = Literal["entry", "group"] | None
+"""What is signed: each line, the last of each write group, or nothing."""
 
 ASSET = "USD"
 FUND = 1_000_000
@@ -88,9 +93,24 @@ def _pay_out(numbers: range) -> bb.UnsignedEntry:
     )
 
 
-def home_ledger(home: Path, *, accounts: int, transfers_after: int, group: int) -> None:
+def signer() -> Ed25519Signer:
+    """Make a signer with a known seed."""
+    return Ed25519Signer(bytes(range(32)), signer_id="SYSTEM")
+
+
+def open_home(home: Path, signing: Signing, *, durability: Literal["sync", "none"] = "sync") -> bb.Ledger:
+    """Make a home, with capital and nothing else, and open it."""
+    if signing is None:
+        unsigned = bb.Keyring.unsigned()
+        return bb.Ledger.create(home, opening=OPENING, keyring=unsigned, durability=durability)
+    return bb.Ledger.create(home, opening=OPENING, signer=signer(), signing=signing, durability=durability)
+
+
+def home_ledger(
+    home: Path, *, accounts: int, transfers_after: int, group: int, signing: Signing = None
+) -> None:
     """Make a home with funded owners and transfers among them, without syncs."""
-    with bb.Ledger.create(home, opening=OPENING, durability="none") as ledger:
+    with open_home(home, signing, durability="none") as ledger:
         fund(ledger, accounts)
         for part in groups(transfers(transfers_after, accounts=accounts), group):
             ledger.commit_each(part).raise_for_refusals()
@@ -102,9 +122,12 @@ def journal_lines(home: Path) -> list[bytes]:
     return [line for day in days for line in day.read_bytes().splitlines()]
 
 
-def memory_ledger(accounts: int) -> bb.Ledger:
+def memory_ledger(accounts: int, signing: Signing = None) -> bb.Ledger:
     """Make a ledger in memory with funded owners."""
-    ledger = bb.Ledger.in_memory(OPENING)
+    if signing is None:
+        ledger = bb.Ledger.in_memory(OPENING)
+    else:
+        ledger = bb.Ledger.in_memory(OPENING, signer=signer(), signing=signing)
     fund(ledger, accounts)
     return ledger
 

@@ -15,7 +15,7 @@ from typing import Literal
 import attrs
 
 from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn, PinMismatch, excerpt
-from bibank.home import Home
+from bibank.home import Home, KeyringFile
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash
@@ -24,7 +24,7 @@ from bibank.model.keyring import Role
 from bibank.model.lines import Head
 from bibank.model.timestamp import format_timestamp
 from bibank.risk.engine import RiskEngine
-from bibank.signing.trust import KeyringTrust, authorising_role, check_reachable, verify_never
+from bibank.signing.trust import KeyringTrust, authorising_role, verify_never
 from bibank.verification import SignatureChecks
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
@@ -46,6 +46,11 @@ class Pin:
 
     ledger_id: str | None = None
     fingerprint: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a pin that holds nothing: every journal would match it."""
+        if self.ledger_id is None and self.fingerprint is None:
+            raise InvalidValue("a pin holds a ledger id, a keyring fingerprint, or both")
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +119,7 @@ def audit_lines(
     balances: Mapping[str, int] | None = None,
     level: Level = "chain",
     pin: Pin | None = None,
-    cached: str | None = None,
+    cached: KeyringFile | None = None,
     workers: int = 1,
 ) -> AuditReport:
     """Verify lines from genesis on; raises `JournalCorrupt` at the first that does not follow.
@@ -135,16 +140,22 @@ def audit_lines(
             covered, stopped = _accept_range(machine, lines, since=since, until=until)
             checks.finish()
         except JournalCorrupt as error:
-            raise place(error) from error.__cause__
+            first = checks.first(error)
+            raise place(first) from first.__cause__
     if balances is not None and balances != {account.text: account.balance for account in machine.book}:
         reason = "the balances in memory are not those of the journal"
         raise place(JournalCorrupt(reason, sequence=machine.head.sequence))
     _check_totals(machine)
     if cached is not None:
-        check_reachable(trust, cached)
+        cached.check(trust)
     if pin is not None:
         _check_pin(trust, pin, until=until)
-    verified = pin is not None and level == "signatures" and trust.current.keyring.signs_lines
+    verified = (
+        pin is not None
+        and level == "signatures"
+        and trust.current.keyring.signs_lines
+        and _names_a_key(trust, pin)
+    )
     gaps = _gaps(trust, level, pin)
     if stopped:
         gaps.append(f"lines after {until}")
@@ -197,6 +208,14 @@ def _check_pin(trust: KeyringTrust, pin: Pin, *, until: date | None) -> None:
         )
 
 
+def _names_a_key(trust: KeyringTrust, pin: Pin) -> bool:
+    """Tell whether the pinned keyring has a key: a ledger that began unsigned could be anybody's."""
+    pinned = [version for version in trust.versions if version.fingerprint == pin.fingerprint]
+    if pin.ledger_id is not None:
+        pinned.append(trust.versions[0])
+    return any(version.keyring.signs_lines for version in pinned)
+
+
 def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
     """Say what this audit does not show."""
     keyring = trust.current.keyring
@@ -215,6 +234,11 @@ def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
                 "keys given up: whoever holds an earlier system key could drop a later keyring change; "
                 "pin the keyring's fingerprint"
             )
+        if pin is not None and not _names_a_key(trust, pin):
+            gaps.append(
+                "who gave the ledger its first key: what is pinned names none; "
+                "pin the fingerprint of a keyring with a key"
+            )
         first = trust.signed_from
         if first > 1:
             gaps.append(f"lines 1 to {first - 1}: written before the ledger had a key")
@@ -228,7 +252,7 @@ def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
 def _suspect(trust: KeyringTrust) -> tuple[str, ...]:
     """Name the lines that a revoked key may have signed after it was lost."""
     return tuple(
-        f"lines {key.last_trusted_sequence + 1} to {key.valid_to_sequence}: "
+        f"lines {max(key.last_trusted_sequence + 1, key.valid_from_sequence)} to {key.valid_to_sequence}: "
         f"key {key.key_id} of {key.signer_id} was trusted up to line {key.last_trusted_sequence} only"
         for key in trust.current.keyring.keys
         if key.last_trusted_sequence is not None
@@ -254,6 +278,7 @@ def audit_home(
     the journal reaches.
     """
     home = Home(path)
+    cached = home.read_keyring() if until is None else None
     plan = home.survey()
     report = audit_lines(
         watch(plan.read()),
@@ -262,7 +287,7 @@ def audit_home(
         until=until,
         level=level,
         pin=pin,
-        cached=home.read_fingerprint() if until is None else None,
+        cached=cached,
         workers=workers,
     )
     plan.raise_if_torn()

@@ -18,6 +18,7 @@ from bibank.errors import (
     CommitOutcomeUnknown,
     ConfigurationError,
     InvalidInput,
+    InvalidValue,
     KeystoreError,
     LedgerClosed,
     LedgerPoisoned,
@@ -29,6 +30,7 @@ from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
 from bibank.journal.position import Position
 from bibank.model.lines import Head, LineGroup
+from bibank.model.record import UnsignedRecord
 from bibank.model.timestamp import check_utc
 from bibank.signing.lines import LineSigner
 from bibank.store.protocol import LedgerStore
@@ -117,14 +119,19 @@ class Committer:
         """Hold the lock and give the time. Whatever stops what is inside poisons, unless nothing changed."""
         with self._lock:
             self._check_usable()
+            before = self.machine.head
             try:
                 self._inside = True
                 now = check_utc(self._clock.now())
                 self._poison = "a commit was interrupted"
                 yield now
                 self._poison = None
-            except (Refused, InvalidInput, KeystoreError, StoreUnavailable) as error:
-                # Judged before sealing, or taken back: memory is where the store is.
+            except (Refused, InvalidInput) as error:
+                unchanged = self.machine.head == before  # judged before sealing, or taken back
+                self._poison = None if unchanged else f"a commit failed: {error}"
+                raise
+            except (KeystoreError, StoreUnavailable) as error:
+                # Taken back; groups before it may be durable. Memory is to be where the store is.
                 consistent = self.machine.head == self.store.head()
                 self._poison = None if consistent else f"a commit failed: {error}"
                 raise
@@ -145,8 +152,10 @@ class Committer:
         try:
             if signer is not None:
                 signer.sign(group, ledger_id=machine.ledger_id)
+            if type(first.drafts[-1]) is UnsignedRecord:  # it may have changed who signs
+                machine.check_signed(first)
             self._append(group, first)
-        except (KeystoreError, StoreUnavailable):
+        except (InvalidValue, KeystoreError, StoreUnavailable):
             machine.take_back(group, mark)
             raise
         machine.settle()

@@ -17,6 +17,8 @@ import secrets
 from collections.abc import Container
 from pathlib import Path
 
+import attrs
+
 from bibank.errors import (
     HomeExists,
     HomeNotFound,
@@ -30,7 +32,7 @@ from bibank.keystore import from_key_file, make_key_file
 from bibank.model.keyring import SYSTEM_SIGNER, key_id_of
 from bibank.model.table import plain
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringVersion
+from bibank.signing.trust import KeyringTrust, KeyringVersion, check_reachable
 from bibank.store.jsonl.days import day_names
 from bibank.store.jsonl.files import OsFiles, sync_directory
 from bibank.store.jsonl.plan import OpenPlan, plan_journal, survey_journal
@@ -102,18 +104,15 @@ class Home:
 
     def save_keyring(self, ledger_id: str, version: KeyringVersion) -> None:
         """Write the cache of the keyring, whole or not at all."""
-        members = {
-            "fingerprint": version.fingerprint,
-            "from_sequence": version.from_sequence,
-            "keys": [plain(key) for key in version.keyring.keys],
-            "ledger": ledger_id,
-            "version": version.keyring.version,
-        }
-        replace_file(self.path / KEYRING_NAME, (json.dumps(members, indent=1) + "\n").encode())
+        replace_file(self.path / KEYRING_NAME, _keyring_file(ledger_id, version))
 
-    def read_fingerprint(self) -> str | None:
-        """Read which keyring the cache says was in force; None when there is no cache."""
-        return read_keyring_fingerprint(self.path / KEYRING_NAME)
+    def read_keyring(self) -> KeyringFile | None:
+        """Read the cache of the keyring; None when there is none.
+
+        Read it before the journal: a change reaches the journal first, so a keyring that was read
+        before is in the journal that is read after.
+        """
+        return read_keyring_file(self.path / KEYRING_NAME)
 
     def plan_open(self) -> OpenPlan:
         """Lock and survey a ledger that exists; `HomeNotFound`, touching nothing, when it does not."""
@@ -157,21 +156,59 @@ class Home:
         return plan
 
 
+@attrs.frozen(kw_only=True)
+class KeyringFile:
+    """A keyring file, as it was found. Nothing in it is trusted before :meth:`check` has passed."""
+
+    path: Path
+    data: bytes = attrs.field(repr=False)
+    ledger_id: str
+    fingerprint: str
+
+    def check(self, trust: KeyringTrust) -> None:
+        """Demand that the file says what the journal says; `PinMismatch`, or `IntegrityError` when edited."""
+        check_reachable(trust, self.fingerprint)
+        version = next(found for found in trust.versions if found.fingerprint == self.fingerprint)
+        if self.data != _keyring_file(trust.ledger_id, version):
+            raise IntegrityError(
+                f"{self.path} does not say what the journal says of keyring version "
+                f"{version.keyring.version}; it was edited: delete it and it comes back"
+            )
+
+
+def _keyring_file(ledger_id: str, version: KeyringVersion) -> bytes:
+    members = {
+        "fingerprint": version.fingerprint,
+        "from_sequence": version.from_sequence,
+        "keys": [plain(key) for key in version.keyring.keys],
+        "ledger": ledger_id,
+        "version": version.keyring.version,
+    }
+    return (json.dumps(members, indent=1) + "\n").encode()
+
+
 def read_keyring_fingerprint(path: Path) -> str | None:
     """Read the fingerprint in a keyring file; None without a file, `IntegrityError` when malformed."""
+    file = read_keyring_file(path)
+    return None if file is None else file.fingerprint
+
+
+def read_keyring_file(path: Path) -> KeyringFile | None:
+    """Read a keyring file; None without a file, `IntegrityError` when malformed."""
     try:
         with path.open("rb") as file:
-            members = json.loads(file.read(_MAX_KEYRING_BYTES))
-        fingerprint = members["fingerprint"]
-    except FileNotFoundError:
+            data = file.read(_MAX_KEYRING_BYTES)
+        members = json.loads(data)
+        ledger_id, fingerprint = members["ledger"], members["fingerprint"]
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise IntegrityError(f"{path} is not a keyring file; delete it and it comes back") from None
-    if not isinstance(fingerprint, str):
-        raise IntegrityError(f"{path} is not a keyring file; delete it and it comes back")
-    return fingerprint
+        ledger_id = fingerprint = None
+    if not isinstance(ledger_id, str) or not isinstance(fingerprint, str):
+        raise IntegrityError(f"{path} is not a keyring file; that of a home comes back when it is deleted")
+    return KeyringFile(path=path, data=data, ledger_id=ledger_id, fingerprint=fingerprint)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bibank.errors import InvalidType, KeystoreError
+from bibank.errors import BibankError, InvalidType, KeystoreError
 from bibank.model.keyring import SYSTEM_SIGNER, check_signer_id
 from bibank.signing.keyfile import (
     MAX_FILE_BYTES,
@@ -24,8 +25,10 @@ from bibank.signing.keyfile import (
     decode,
     encode_clear,
     encode_sealed,
+    is_sealed,
 )
 from bibank.signing.signer import SEED_BYTES, Ed25519Signer
+from bibank.store.jsonl.files import sync_directory
 
 SYSTEM_KEY_VARIABLE = "BIBANK_SYSTEM_KEY"
 _SEED_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -46,17 +49,15 @@ def from_environment(
     Raises `KeystoreError` when the variable is unset or malformed. The variable is left as it is
     (phase 2, 5.6).
     """
-    source = os.environ if environment is None else environment
-    if variable not in source:
+    value = (os.environ if environment is None else environment).get(variable)
+    found = value is not None
+    seed = Secret(bytes.fromhex(value)) if value is not None and _SEED_HEX.fullmatch(value) else None
+    value = environment = None  # before anything is refused: a traceback may show locals
+    if not found:
         raise KeystoreError(f"the environment variable {variable} is not set; it holds 64 hex digits")
-    seed = _seed_of(source, variable)
     if seed is None:
         raise KeystoreError(f"the environment variable {variable} is not 64 lower-case hex digits")
     return Ed25519Signer(seed.reveal(), signer_id=signer_id)
-
-
-def _seed_of(source: Mapping[str, str], variable: str) -> Secret | None:
-    return Secret(bytes.fromhex(source[variable])) if _SEED_HEX.fullmatch(source[variable]) else None
 
 
 def from_key_file(path: str | os.PathLike[str], *, passphrase: Passphrase | None = None) -> Ed25519Signer:
@@ -65,9 +66,16 @@ def from_key_file(path: str | os.PathLike[str], *, passphrase: Passphrase | None
     Raises `KeystoreError` when the file is missing, malformed, not ours, or readable by the group
     or by others.
     """
-    secret = _as_secret(passphrase)
+    secret, wrong = _hide(passphrase)
     passphrase = None
-    return decode(_read_private(Path(path)).reveal(), passphrase=secret)
+    if wrong is not None:
+        raise wrong
+    return decode(_read_private(Path(path)), passphrase=secret)
+
+
+def is_encrypted(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a key file needs a passphrase; `KeystoreError` as :func:`from_key_file`."""
+    return is_sealed(_read_private(Path(path)).reveal())
 
 
 def make_key_file(
@@ -82,9 +90,11 @@ def make_key_file(
 
     Raises `KeystoreError` when the file exists: a key is never overwritten.
     """
-    check_signer_id(signer_id)
-    secret = _as_secret(passphrase)
+    secret, wrong = _hide(passphrase)
     passphrase = None
+    if wrong is not None:
+        raise wrong
+    check_signer_id(signer_id)
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise KeystoreError(f"{target} exists; a key is never overwritten")
@@ -106,24 +116,28 @@ def make_key_file(
     return Ed25519Signer(seed.reveal(), signer_id=signer_id)
 
 
-def _as_secret(passphrase: Passphrase | None) -> Secret | None:
+def _hide(passphrase: Passphrase | None) -> tuple[Secret | None, BibankError | None]:
+    """Give a passphrase as a secret, or what is wrong with it; never raises, the caller still shows it."""
     if passphrase is None:
-        return None
-    kind = type(passphrase).__name__
-    secret = Secret(passphrase.encode() if isinstance(passphrase, str) else bytes(passphrase or b""))
-    passphrase = None
-    if kind not in ("str", "bytes"):
-        raise InvalidType(f"a passphrase is a str or bytes, not {kind}")
-    if not secret.reveal():
-        raise KeystoreError("the passphrase is empty")
-    return secret
+        return None, None
+    if not isinstance(passphrase, (str, bytes)):
+        return None, InvalidType(f"a passphrase is a str or bytes, not {type(passphrase).__name__}")
+    if not passphrase:
+        return None, KeystoreError("the passphrase is empty")
+    try:
+        return Secret(passphrase.encode() if isinstance(passphrase, str) else passphrase), None
+    except UnicodeEncodeError:
+        return None, KeystoreError("the passphrase is not Unicode text; give its bytes")
 
 
 def _read_private(path: Path) -> Secret:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # without blocking: what stands there may be a pipe
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise KeystoreError(f"cannot read the key file {path}: {error.strerror}") from None
+    except ValueError:
+        raise KeystoreError("the name of a key file holds no NUL") from None
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
@@ -140,27 +154,29 @@ def _read_private(path: Path) -> Secret:
 
 def _write_new(path: Path, data: Secret) -> None:
     """Write a file that appears whole or not at all, and never replaces another."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
         try:
-            os.write(handle, data.reveal())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        try:
+            _write_private(temporary, data)
             os.link(temporary, path, follow_symlinks=False)
         finally:
-            os.unlink(temporary)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
     except FileExistsError:
         raise KeystoreError(f"{path} exists; a key is never overwritten") from None
     except OSError as error:
         raise KeystoreError(f"cannot write the key file {path}: {error.strerror}") from None
+    except ValueError:
+        raise KeystoreError("the name of a key file holds no NUL") from None
+
+
+def _write_private(path: Path, data: Secret) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        done, size = 0, len(data.reveal())
+        while done < size:
+            done += os.write(handle, data.reveal()[done:])
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -20,7 +21,14 @@ from uuid import UUID
 from bibank.batch import Batch
 from bibank.clock import Clock, SystemClock
 from bibank.committer import Committer
-from bibank.errors import ConfigurationError, HomeNotFound, IntentViolation, InvalidType, excerpt
+from bibank.errors import (
+    ConfigurationError,
+    HomeNotFound,
+    IntentViolation,
+    InvalidType,
+    StoreUnavailable,
+    excerpt,
+)
 from bibank.home import Home
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.genesis import Opening
@@ -46,12 +54,13 @@ from bibank.outcomes import Committed, Outcomes
 from bibank.queries import Placer, Queries
 from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringTrust, KeyringVersion, check_reachable
+from bibank.signing.trust import KeyringTrust, KeyringVersion
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.verbs import Verbs
 
 T = TypeVar("T")
+logger = logging.getLogger("bibank")
 
 Item = UnsignedEntry | Sequence[UnsignedEntry]
 """One item of `commit_each`: an entry, or entries that stand or fall together."""
@@ -100,7 +109,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
                 keyring=first_keyring(signer),
             )
             return
-        check_signer(trust, signer)
+        check_signer(trust.current.keyring, signer)
         if opening is not None:
             self._check_opening(opening)
 
@@ -135,7 +144,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         `opening` maps assets to the capital that the ledger starts with. Without a `signer` the
         home gets a key of its own, a plain 0600 file beside the journal: it proves against accidents
         and edits by others, not against whoever can read that file. `keyring` replaces the
-        default first keyring; `Keyring.unsigned()` makes a ledger without signatures.
+        default first keyring, and the `signer` is one of its keys; `Keyring.unsigned()` makes a ledger
+        without signatures.
 
         Raises `HomeExists`, `LedgerBusy`, `StoreUnavailable`, `KeystoreError`, or an
         `InvalidInput` for the opening or the name, in which case nothing was made.
@@ -144,10 +154,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
         draft(nonce="0" * (2 * NONCE_BYTES), keyring=keyring or first_keyring(signer))
         _check_durability(durability)
         line_signer(signer, signing)
+        if keyring is not None:
+            check_signer(keyring, signer)
         home = Home(path)
         plan = home.plan_create()
         try:
-            if signer is None and (keyring is None or keyring.signs_lines):
+            if signer is None and keyring is None:
                 signer = home.first_signer()
             first = keyring if keyring is not None else first_keyring(signer)
             machine, trust = replay((), gate=risk or RiskEngine())
@@ -194,12 +206,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
         plan = home.plan_open()
         try:
             machine, trust = replay(plan.read(), gate=risk or RiskEngine(), verify=verify, place=plan.place)
-            cached = home.read_fingerprint()
+            cached = home.read_keyring()
             if cached is not None:
-                check_reachable(trust, cached)
+                cached.check(trust)
             if signer is None:
                 signer = home.load_signer(line_keys(trust))
-            check_signer(trust, signer)
+            check_signer(trust.current.keyring, signer)
             store = plan.repair(durability=durability)
         except BaseException:
             plan.abandon()
@@ -207,7 +219,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         committer = Committer(machine, store, clock or SystemClock(), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
-        if cached != trust.current.fingerprint:
+        if cached is None or cached.fingerprint != trust.current.fingerprint:
             ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
         return ledger
 
@@ -295,8 +307,13 @@ class Ledger(Queries, Verbs[JournalEntry]):
         self._save_keyring(self._trust.current)
 
     def _save_keyring(self, version: KeyringVersion) -> None:
-        if self._home is not None:
-            self._home.save_keyring(self.ledger_id, version)
+        """Refresh the cache of the keyring. The journal has it already, so a failure is no reason to fail."""
+        if self._home is None:
+            return
+        try:
+            self._home.save_keyring(self._trust.ledger_id, version)
+        except StoreUnavailable as error:
+            logger.warning("%s; the next opening writes it again", error)
 
     def _check_opening(self, opening: Opening) -> None:
         given = {money.asset: money.amount for money in capital(opening)}

@@ -20,7 +20,7 @@ from bibank.journal.machine import LedgerMachine
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import SIGNED_POLICIES, Keyring, NewKey, Purpose, Role
 from bibank.model.money import Money
-from bibank.model.signature import SigningMode
+from bibank.model.signature import SignatureAlgorithm, SigningMode
 from bibank.signing.lines import LineSigner
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, verify_never
@@ -57,7 +57,8 @@ def founding(
 
 
 def new_key(signer: Signer, *roles: Role) -> NewKey:
-    """Describe a signer's key for the keyring."""
+    """Describe a signer's key for the keyring; `ConfigurationError` for what is no signer."""
+    _check_is_signer(signer)
     return NewKey(
         signer_id=signer.signer_id, algorithm=signer.algorithm, public_key=signer.public_key, roles=roles
     )
@@ -76,11 +77,17 @@ def line_signer(signer: Signer | None, signing: Signing) -> LineSigner | None:
         raise ConfigurationError(f"signing is 'entry' or 'group', not {excerpt(signing)}")
     if signer is None:
         return None
-    if not isinstance(signer, Signer):
-        raise ConfigurationError(
-            f"a signer has signer_id, algorithm, public_key and sign; not {excerpt(signer)}"
-        )
+    _check_is_signer(signer)
+    if signer.algorithm is SignatureAlgorithm.SECP256K1:
+        raise ConfigurationError("secp256k1 is reserved; this version signs with ed25519")
     return LineSigner(signer, SigningMode(signing))
+
+
+def _check_is_signer(signer: object) -> None:
+    if not isinstance(signer, Signer):  # its type alone: somebody may have given the secret itself
+        raise ConfigurationError(
+            f"a signer has signer_id, algorithm, public_key and sign; {type(signer).__name__} has not"
+        )
 
 
 def line_keys(trust: KeyringTrust) -> frozenset[str]:
@@ -90,12 +97,11 @@ def line_keys(trust: KeyringTrust) -> frozenset[str]:
     return frozenset(key.public_key for key in keyring.active(role)) if keyring.signs_lines else frozenset()
 
 
-def check_signer(trust: KeyringTrust, signer: Signer | None) -> None:
+def check_signer(keyring: Keyring, signer: Signer | None) -> None:
     """Demand that a signer may sign the next line, and that there is one where lines must be signed.
 
     Raises `KeystoreError` when a key is missing, `ConfigurationError` when it is the wrong one.
     """
-    keyring = trust.current.keyring
     if not keyring.signs_lines:
         if signer is not None:
             raise ConfigurationError(
@@ -146,6 +152,7 @@ def replay(
             machine.check_end()
             checks.finish()
         except JournalCorrupt as error:
-            raise place(error) from error.__cause__
+            first = checks.first(error)
+            raise place(first) from first.__cause__
     machine.settle()
     return machine, trust

@@ -2,7 +2,8 @@
 
 PyNaCl lets go of the interpreter while it verifies, so two threads verify nearly twice as fast as
 one. Replay goes on meanwhile; `finish` waits for the verdicts and raises the first failure in
-journal order.
+journal order. A failure found in between waits for it too: the reader would take it for a fault of
+the line that it is at.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class SignatureChecks:
         self.checked = 0
         self._chunk: list[SignatureCheck] = []
         self._waiting: deque[Future[tuple[int, str] | None]] = deque()
+        self._failure: tuple[int, str] | None = None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="bibank-verify") if workers > 1 else None
 
     def take(self, check: SignatureCheck) -> None:
@@ -59,9 +61,21 @@ class SignatureChecks:
         self._submit()
         while self._waiting:
             self._settle()
+        if self._failure is not None:
+            sequence, reason = self._failure
+            raise JournalCorrupt(reason, sequence=sequence)
+
+    def first(self, error: JournalCorrupt) -> JournalCorrupt:
+        """Give what fails first in the journal: a signature that was taken, or this error of the replay."""
+        try:
+            self.finish()
+        except JournalCorrupt as failure:
+            if failure.sequence <= error.sequence:
+                return failure
+        return error
 
     def _submit(self) -> None:
-        if self._pool is not None and self._chunk:
+        if self._pool is not None and self._chunk and self._failure is None:
             self._waiting.append(self._pool.submit(_first_failure, self._chunk))
             self._chunk = []
             if len(self._waiting) > _MOST_WAITING:
@@ -69,9 +83,8 @@ class SignatureChecks:
 
     def _settle(self) -> None:
         failure = self._waiting.popleft().result()
-        if failure is not None:
-            sequence, reason = failure
-            raise JournalCorrupt(reason, sequence=sequence)
+        if self._failure is None:
+            self._failure = failure
 
     def __enter__(self) -> Self:
         return self

@@ -15,8 +15,17 @@ import bibank as bb
 from bibank.journal.machine import LedgerMachine
 from bibank.risk.engine import RiskEngine
 from bibank.rules import Refusal, RiskView
+from bibank.signing.trust import KeyringTrust
 from bibank.stores import LedgerStore, LineGroup
-from tests.store.journals import StillClock, counted_bytes, day_files, deposit, transfer, write_journal
+from tests.store.journals import (
+    SIGNER,
+    StillClock,
+    counted_bytes,
+    day_files,
+    deposit,
+    transfer,
+    write_journal,
+)
 
 
 @pytest.fixture
@@ -57,7 +66,8 @@ def test_must_2_every_prev_hash_is_the_hash_of_the_line_before(lines: list[dict[
     previous = "GENESIS"
     for line in lines:
         assert line["prev_hash"] == previous
-        content = {name: value for name, value in line.items() if name != "hash"} | {"ledger": ledger_id}
+        content = {name: value for name, value in line.items() if name not in ("hash", "signatures")}
+        content["ledger"] = ledger_id
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         assert line["hash"] == sha256(canonical.encode()).hexdigest()
         previous = line["hash"]
@@ -97,7 +107,7 @@ def test_must_6_genesis_is_line_1_after_nothing(lines: list[dict[str, Any]], led
     """5.1 (6): the genesis entry has sequence 1 and prev_hash GENESIS, and there is only one."""
     assert (lines[0]["sequence"], lines[0]["prev_hash"], lines[0]["intent"]) == (1, "GENESIS", "genesis")
     assert [line["sequence"] for line in lines if line.get("intent") == "genesis"] == [1]
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     with pytest.raises(bb.JournalCorrupt):  # the bootstrap check: a journal cannot begin with its second line
         machine.accept(next(ledger._committer.store.read(after_sequence=1)))
 
@@ -144,7 +154,7 @@ def test_must_not_2_let_unbalanced_entries_commit(ledger: bb.Ledger) -> None:
         )
     store = bb.MemoryStore()
     bb.Ledger(store=store, clock=StillClock(), entropy=counted_bytes).commit(balanced)
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     genesis, keyring, line = store.read()
     machine.accept(genesis)
     machine.accept(keyring)
@@ -155,7 +165,11 @@ def test_must_not_2_let_unbalanced_entries_commit(ledger: bb.Ledger) -> None:
 def test_must_not_3_generate_a_correlation_id(ledger: bb.Ledger) -> None:
     """5.2 (3): every door refuses a request without one; what is stored is what the caller gave."""
     before = ledger.head
-    verbs: list[tuple[Callable[..., object], tuple[str, ...]]] = [(ledger.deposit, ("A",)), (ledger.withdraw, ("A",)), (ledger.transfer, ("A", "B"))]
+    verbs: list[tuple[Callable[..., object], tuple[str, ...]]] = [
+        (ledger.deposit, ("A",)),
+        (ledger.withdraw, ("A",)),
+        (ledger.transfer, ("A", "B")),
+    ]
     for verb, parties in verbs:
         with pytest.raises(bb.MissingCorrelationId):
             verb(*parties, "1 USDT")
@@ -255,7 +269,7 @@ def test_risk_must_3_bootstrap_from_replay(tmp_path: Path) -> None:
         before = ledger.accounts()
     (tmp_path / "copy").mkdir()
     (home / "journal").rename(tmp_path / "copy" / "journal")
-    with bb.Ledger.open(tmp_path / "copy", clock=StillClock()) as ledger:
+    with bb.Ledger.open(tmp_path / "copy", signer=SIGNER, clock=StillClock()) as ledger:
         assert ledger.accounts() == before
         with pytest.raises(bb.InsufficientBalance) as caught:
             ledger.commit(transfer("A", "B", "3 USDT"))

@@ -8,11 +8,13 @@ from benchmarks.cases import (
     commit_each,
     disk,
     durable_commit,
+    durable_groups,
     flatness,
     import_time,
     memory,
     projection,
     replay,
+    signature_audit,
 )
 from benchmarks.measure import Row
 from benchmarks.settings import Settings
@@ -22,7 +24,9 @@ Family = Callable[[Settings], Iterator[Row]]
 FAMILIES: dict[str, Family] = {
     "commit_each": commit_each.rows,
     "durable": durable_commit.rows,
+    "groups": durable_groups.rows,
     "replay": replay.rows,
+    "audit": signature_audit.rows,
     "projection": projection.rows,
     "import": import_time.rows,
     "disk": disk.rows,

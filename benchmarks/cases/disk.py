@@ -8,8 +8,9 @@ from pathlib import Path
 
 import bibank as bb
 from benchmarks import workload
-from benchmarks.measure import Row, Spread, at_most
+from benchmarks.measure import Bar, Row, Spread, at_most
 from benchmarks.settings import Settings
+from benchmarks.workload import Signing
 from bibank import drafts
 
 _ACCOUNTS = 1000
@@ -18,23 +19,28 @@ _ID_LENGTH = 12
 
 def rows(settings: Settings) -> Iterator[Row]:
     """Measure how the journal grows, with every id at its full 12 characters, in one write group."""
+    yield _figure(settings, None, name="disk per unsigned transfer", bar=at_most(550))
+    yield _figure(settings, "entry", name="disk per signed transfer", bar=at_most(870))
+
+
+def _figure(settings: Settings, signing: Signing, *, name: str, bar: Bar) -> Row:
     count = settings.sizes.disk_transfers
-    home = settings.scratch / "home"
+    home = settings.scratch / f"home-{signing}"
     owners = [f"OWNER_{number:06}" for number in range(_ACCOUNTS)]
     draw = random.Random(1)
-    with bb.Ledger.create(home, opening=workload.OPENING, durability="none") as ledger:
+    with workload.open_home(home, signing, durability="none") as ledger:
         ledger.commit_each(
             drafts.deposit(name, "100000 USDT", correlation_id="fund") for name in owners
         ).raise_for_refusals()
         before = _journal_bytes(home)
         ledger.commit_each(_draw(draw, owners, number) for number in range(count)).raise_for_refusals()
         size = (_journal_bytes(home) - before) / count
-    yield Row(
+    return Row(
         family="disk",
-        name="disk per unsigned transfer",
+        name=name,
         figure=Spread(size, size, size),
         unit="B",
-        bar=at_most(550),
+        bar=bar,
         absolute=f"{size:.1f} B",
         settings=f"{count} transfers in one write group, ids of {_ID_LENGTH} characters, amounts to 100.99",
     )

@@ -78,7 +78,7 @@ def _hot_account(settings: Settings) -> Row:
 
 
 def _ledger(home: Path, *, accounts: int) -> bb.Ledger:
-    ledger = bb.Ledger.create(home, opening=workload.OPENING, durability="none")
+    ledger = workload.open_home(home, None, durability="none")
     workload.fund_many(ledger, accounts)
     return ledger
 

@@ -85,7 +85,7 @@ def _resident_bytes() -> int:
 
 def _bytes_per_entry(home: Path, entries: int) -> float:
     """Commit in groups and give what stays allocated, after a first round has filled the caches."""
-    with bb.Ledger.create(home, opening=workload.OPENING, durability="none") as ledger:
+    with workload.open_home(home, None, durability="none") as ledger:
         workload.fund(ledger, _ACCOUNTS)
         ledger.commit_each(workload.transfers(_GROUP, accounts=_ACCOUNTS, seed=0))
         tracemalloc.start()

@@ -17,7 +17,14 @@ from benchmarks.peers.floor import Floor
 from benchmarks.peers.job import Measured, Peer, compare
 from benchmarks.peers.sqlite import Sqlite
 
-PEERS: tuple[Peer, ...] = (Floor(), Sqlite(), Bibank("commit_each"), Bibank("commit_batch"))
+PEERS: tuple[Peer, ...] = (
+    Floor(),
+    Sqlite(),
+    Bibank("commit_each", None),
+    Bibank("commit_batch", None),
+    Bibank("commit_each", "entry"),
+    Bibank("commit_each", "group"),
+)
 """The floor stands first: the others are compared with it."""
 
 
@@ -33,7 +40,7 @@ class Sizes:
 FULL = Sizes(accounts=1000, rounds=9, transfers={1: 500, 100: 10_000, 8189: 5 * 8189})
 QUICK = Sizes(accounts=1000, rounds=3, transfers={1: 200, 100: 2000, 8189: 8189})
 
-_WIDTHS = (42, 6, 32, 8, 12, 13)
+_WIDTHS = (51, 6, 32, 8, 12, 13)
 _HEADINGS = ("peer", "batch", "transfers/s [low..high]", "of floor", "a call", "CPU/transfer", "sync, checks")
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 import bibank as bb
 from benchmarks import workload
 from benchmarks.peers.job import Session, Transfer
+from benchmarks.workload import Signing
 from bibank import drafts
 from bibank.model.amount import UNITS_PER_WHOLE
 
@@ -20,13 +21,15 @@ Way = Literal["commit_each", "commit_batch"]
 
 
 class Bibank:
-    """The ledger of this repository, unsigned."""
+    """The ledger of this repository."""
 
     sync = "fdatasync a batch"
 
-    def __init__(self, way: Way) -> None:
-        self.name = f"bibank {way}, unsigned, hash chain"
+    def __init__(self, way: Way, signing: Signing) -> None:
+        signed = {None: "unsigned", "entry": "Ed25519 a line", "group": "Ed25519 a group"}[signing]
+        self.name = f"bibank {way}, hash chain, {signed}"
         self._way = way
+        self._signing = signing
 
     def suits(self, batch: int) -> bool:
         """A batch of one is the same either way."""
@@ -34,7 +37,7 @@ class Bibank:
 
     def start(self, directory: Path, *, accounts: int) -> Session:
         """Create a home and fund the owners."""
-        ledger = bb.Ledger.create(directory / "home", opening=workload.OPENING)
+        ledger = workload.open_home(directory / "home", self._signing)
         workload.fund(ledger, accounts)
         return _Home(ledger, accounts, self._way)
 

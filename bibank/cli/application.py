@@ -13,6 +13,8 @@ import click
 
 from bibank.cli.demo import demo
 from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, report
+from bibank.cli.keyring import keyring
+from bibank.cli.keys import keygen
 from bibank.cli.money import deposit, init, transfer, withdraw
 from bibank.cli.output import note
 from bibank.cli.reading import audit, balance, entries, replay
@@ -84,5 +86,5 @@ def application() -> None:
     """A ledger on the command line: money moves or is refused, and history can be checked."""
 
 
-for command in (init, deposit, transfer, withdraw, balance, entries, replay, audit, demo):
+for command in (init, deposit, transfer, withdraw, balance, entries, replay, audit, keygen, keyring, demo):
     application.add_command(command)

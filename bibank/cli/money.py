@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
-from bibank.cli.correlation import uuid7
+from bibank.cli.correlation import correlation_option, named
 from bibank.cli.output import note, print_entry, print_json, short_postings
 from bibank.cli.settings import Settings, global_options, pass_settings
+from bibank.cli.signers import key_file_option, ledger_signer
 from bibank.errors import InvalidValue
 from bibank.ledger import Ledger
 from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry
+from bibank.model.keyring import Keyring, key_id_of
 from bibank.model.money import Money
 from bibank.model.table import plain
+from bibank.signing.signer import Signer
 
 # A negative amount looks like an option. It is handed on, and the library says what is wrong with it.
 _NEGATIVE_AMOUNTS = {"ignore_unknown_options": True}
@@ -34,27 +38,60 @@ def upper(text: str) -> str:
     "--capital", multiple=True, metavar='"AMOUNT ASSET"', help="What the ledger starts with; repeatable."
 )
 @click.option("--name", default="bibank", show_default=True, help="Name of the ledger, part of its id.")
+@key_file_option("Sign with this key, which stays where it is; without it the home gets a key of its own.")
+@click.option("--unsigned", is_flag=True, help="Make a ledger without keys, which proves nothing.")
 @pass_settings
-def init(settings: Settings, capital: tuple[str, ...], name: str) -> None:
+def init(
+    settings: Settings,
+    capital: tuple[str, ...],
+    name: str,
+    key_file: Path | None,
+    unsigned: bool,  # noqa: FBT001 - click hands flags over as booleans
+) -> None:
     """Make a ledger in the home."""
+    if unsigned and key_file is not None:
+        raise click.UsageError("--unsigned and --key-file contradict each other")
+    signer = None if unsigned else ledger_signer(key_file)
+    keyring = Keyring.unsigned() if unsigned else None
     opening: dict[str, Amount] = {}
     for money in (Money.of(upper(text)) for text in capital):
         if money.asset in opening:
             raise InvalidValue(f"capital in {money.asset} is given twice; add the amounts up")
         opening[money.asset] = money.amount
-    with Ledger.create(settings.home.path, opening=opening, name=name) as ledger:
+    path = settings.home.path
+    with Ledger.create(path, opening=opening, name=name, signer=signer, keyring=keyring) as ledger:
         entry = ledger.entry(1)
         if settings.as_json:
             head = {"sequence": ledger.head.sequence, "hash": ledger.head.hash}
             print_json({"ledger_id": ledger.ledger_id, "head": head, "genesis": plain(entry)})
         else:
-            click.echo(f"made ledger {ledger.ledger_id} in {settings.home.path}")
+            click.echo(f"made ledger {ledger.ledger_id} in {path}")
             click.echo(f"line 1: genesis {short_postings(entry.postings) or 'without capital'}")
+        note(settings, *_what_it_proves(settings, ledger.ledger_id, signer, unsigned=unsigned))
 
 
-_correlation_option = click.option(
-    "--correlation-id", metavar="ID", help="Id of the request that this belongs to; made up when left out."
-)
+def _what_it_proves(
+    settings: Settings, ledger_id: str, signer: Signer | None, *, unsigned: bool
+) -> list[str]:
+    """Say what the key of a new ledger proves, and what not."""
+    if unsigned:
+        return [
+            f"ledger {ledger_id} is unsigned: nobody can tell a complete rewrite from the original",
+            "'bibank keyring add' gives it its first key",
+        ]
+    if signer is None:
+        who, thief = f"the home's own key {settings.home.system_key}, a plain file", "whoever reads that file"
+    else:
+        who, thief = f"key {key_id_of(signer.public_key)} of {signer.signer_id}", "whoever has that key"
+    return [
+        f"every line is signed with {who}",
+        f"keep the id {ledger_id} outside this machine: "
+        "an audit against it shows that nobody else wrote a line",
+        f"it does not show that {thief} did not, nor that later lines were not cut off",
+    ]
+
+
+_signs_option = key_file_option("The ledger's own key, where the home does not hold it.")
 
 
 @click.command(context_settings=_NEGATIVE_AMOUNTS)
@@ -62,12 +99,20 @@ _correlation_option = click.option(
 @click.argument("owner")
 @click.argument("amount")
 @click.argument("asset")
-@_correlation_option
+@correlation_option
+@_signs_option
 @pass_settings
-def deposit(settings: Settings, owner: str, amount: str, asset: str, correlation_id: str | None) -> None:
+def deposit(
+    settings: Settings,
+    owner: str,
+    amount: str,
+    asset: str,
+    correlation_id: str | None,
+    key_file: Path | None,
+) -> None:
     """Book money that entered from outside: deposit ALICE 100 USDT."""
     money = Money(amount, upper(asset))
-    _commit(settings, correlation_id, lambda ledger: ledger.deposit(upper(owner), money))
+    _commit(settings, correlation_id, key_file, lambda ledger: ledger.deposit(upper(owner), money))
 
 
 @click.command(context_settings=_NEGATIVE_AMOUNTS)
@@ -76,14 +121,23 @@ def deposit(settings: Settings, owner: str, amount: str, asset: str, correlation
 @click.argument("payee")
 @click.argument("amount")
 @click.argument("asset")
-@_correlation_option
+@correlation_option
+@_signs_option
 @pass_settings
 def transfer(
-    settings: Settings, payer: str, payee: str, amount: str, asset: str, correlation_id: str | None
+    settings: Settings,
+    payer: str,
+    payee: str,
+    amount: str,
+    asset: str,
+    correlation_id: str | None,
+    key_file: Path | None,
 ) -> None:
     """Move money between two owners: transfer ALICE BOB 50 USDT."""
     money = Money(amount, upper(asset))
-    _commit(settings, correlation_id, lambda ledger: ledger.transfer(upper(payer), upper(payee), money))
+    _commit(
+        settings, correlation_id, key_file, lambda ledger: ledger.transfer(upper(payer), upper(payee), money)
+    )
 
 
 @click.command(context_settings=_NEGATIVE_AMOUNTS)
@@ -91,21 +145,30 @@ def transfer(
 @click.argument("owner")
 @click.argument("amount")
 @click.argument("asset")
-@_correlation_option
+@correlation_option
+@_signs_option
 @pass_settings
-def withdraw(settings: Settings, owner: str, amount: str, asset: str, correlation_id: str | None) -> None:
+def withdraw(
+    settings: Settings,
+    owner: str,
+    amount: str,
+    asset: str,
+    correlation_id: str | None,
+    key_file: Path | None,
+) -> None:
     """Book money that left: withdraw ALICE 30 USDT."""
     money = Money(amount, upper(asset))
-    _commit(settings, correlation_id, lambda ledger: ledger.withdraw(upper(owner), money))
+    _commit(settings, correlation_id, key_file, lambda ledger: ledger.withdraw(upper(owner), money))
 
 
-def _commit(settings: Settings, correlation_id: str | None, verb: Callable[[Ledger], JournalEntry]) -> None:
+def _commit(
+    settings: Settings,
+    correlation_id: str | None,
+    key_file: Path | None,
+    verb: Callable[[Ledger], JournalEntry],
+) -> None:
     """Open the ledger, do one thing under a correlation id, and print what was committed."""
     home = settings.home
-    if correlation_id is None:
-        correlation_id = str(uuid7())
-        if not settings.as_json:  # there the entry, or the error, names it
-            note(settings, correlation_id, label="correlation id")
-    settings.correlation_id = correlation_id
-    with Ledger.open(home.path) as ledger:
-        print_entry(verb(ledger.bind(correlation_id=correlation_id)), settings)
+    trace = named(settings, correlation_id)
+    with Ledger.open(home.path, signer=ledger_signer(key_file)) as ledger:
+        print_entry(verb(ledger.bind(correlation_id=trace)), settings)

@@ -25,9 +25,12 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value))
 
 
-def note(settings: Settings, text: str, *, label: str = "note") -> None:
-    """Tell the person at the terminal; with --json a one-line object on stderr."""
-    click.echo(json.dumps({label: text}) if settings.as_json else f"{label}: {text}", err=True)
+def note(settings: Settings, *texts: str, label: str = "note") -> None:
+    """Tell the person at the terminal, a line each; with --json all in a one-line object on stderr."""
+    if settings.as_json:
+        click.echo(json.dumps({label: "; ".join(texts)}), err=True)
+    else:
+        click.echo("\n".join(f"{label}: {text}" for text in texts), err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[str]) -> None:

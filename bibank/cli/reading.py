@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 
 import click
 
-from bibank.audit import audit_home
+from bibank.audit import Pin, Verified, audit_home
 from bibank.cli.money import upper
 from bibank.cli.output import note, print_json, print_table, short_postings
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.errors import ProjectionMismatch
+from bibank.home import read_keyring_file
 from bibank.model.entry import JournalEntry
 from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
 from bibank.projection.verified import verified_batches
+from bibank.verification import default_workers
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
@@ -142,18 +145,57 @@ def _print_rebuild(settings: Settings, rebuild: Rebuild) -> None:
 @global_options()
 @click.option("--from", "since", type=click.DateTime(["%Y-%m-%d"]), help="First day of the report (UTC).")
 @click.option("--to", "until", type=click.DateTime(["%Y-%m-%d"]), help="Last day of the report (UTC).")
+@click.option("--verify-signatures", is_flag=True, help="Verify every signature too.")
+@click.option("--ledger-id", metavar="ID", help="The ledger id that you kept: the journal must be of it.")
+@click.option(
+    "--keyring",
+    "keyring_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A keyring.json that you kept: the journal must be of its ledger and reach its keyring.",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads that verify; two where there are two."
+)
 @pass_settings
-def audit(settings: Settings, since: datetime | None, until: datetime | None) -> None:
-    """Recompute the whole journal and say what holds; repairs nothing."""
+def audit(
+    settings: Settings,
+    since: datetime | None,
+    until: datetime | None,
+    verify_signatures: bool,  # noqa: FBT001 - click hands flags over as booleans
+    ledger_id: str | None,
+    keyring_file: Path | None,
+    workers: int | None,
+) -> None:
+    """Recompute the whole journal and say what holds; repairs nothing.
+
+    What you kept outside the home decides what that proves: see --ledger-id and --keyring.
+    """
     home = settings.home
+    pin = _pin(ledger_id, keyring_file)
     with watching("Auditing", total=home.survey().head.sequence) as watch:
         report = audit_home(
             home.path,
             since=since.date() if since is not None else None,
             until=until.date() if until is not None else None,
             watch=watch,
+            level="signatures" if verify_signatures else "chain",
+            pin=pin,
+            workers=workers if workers is not None else default_workers(),
         )
     if settings.as_json:
-        print_json(plain(report))
+        verdict = "verified" if isinstance(report.verdict, Verified) else "self_consistent"
+        print_json({**plain(report), "verdict": verdict, "pin": plain(pin)})
     else:
         click.echo(str(report))
+
+
+def _pin(ledger_id: str | None, keyring_file: Path | None) -> Pin | None:
+    """Read what the auditor kept outside the home."""
+    if ledger_id is not None and keyring_file is not None:
+        raise click.UsageError("give --ledger-id or --keyring: the file names its ledger too")
+    if keyring_file is not None:
+        found = read_keyring_file(keyring_file)
+        assert found is not None, "click saw the file"
+        return Pin(ledger_id=found.ledger_id, fingerprint=found.fingerprint)
+    return Pin(ledger_id=ledger_id) if ledger_id is not None else None

@@ -10,6 +10,7 @@ from bibank.errors import EntryTooLarge, InvalidType
 from bibank.journal.accounts import Account
 from bibank.journal.codec import MAX_BATCH_LINES
 from bibank.journal.encoder import entry_payload, record_payload
+from bibank.journal.everyday import SIGNATURES, read_signature
 from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent, check_written
 from bibank.journal.records import check_record
 from bibank.model.account import Side
@@ -17,13 +18,16 @@ from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
 from bibank.model.json_value import FrozenMap, encode_string
 from bibank.model.lines import Head
 from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord
-from bibank.model.signature import EntrySignature, SignatureAlgorithm
+from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 
 Draft = UnsignedEntry | UnsignedRecord
 """What a batch is made of."""
 
 _DEBIT = Side.DEBIT
+
+_POSTINGS, _METADATA, _BODY = '"postings":[', '],"metadata":}', '"body":'
+"""Where postings and body stand in a line: no text before them holds a quote that is not escaped."""
 
 
 class PreparedBatch:
@@ -72,16 +76,10 @@ def _check_draft(draft: Draft) -> None:
         raise InvalidType(f"a batch is made of UnsignedEntry drafts, not {type(draft).__name__}")
 
 
-Claim = tuple[str, SignatureAlgorithm, str, bytes]
-"""A signature that was made: signer id, scheme, public key in hex, signature."""
-
-
 class SealedBatch:
     """The lines of one batch as they are to be written, and the values behind them."""
 
     __slots__ = (
-        "_claims",
-        "bodies",
         "cover",
         "digests",
         "drafts",
@@ -90,7 +88,6 @@ class SealedBatch:
         "lines",
         "made",
         "moment",
-        "moves",
         "prev_hash",
         "timestamp",
     )
@@ -98,7 +95,6 @@ class SealedBatch:
     def __init__(
         self,
         drafts: tuple[Draft, ...],
-        bodies: Sequence[str],
         lines: list[bytes],
         digests: Sequence[str],
         first: int,
@@ -109,8 +105,6 @@ class SealedBatch:
         cover: str | None,
     ) -> None:
         self.drafts = drafts
-        self.bodies = bodies
-        """Each draft's postings or body, as JSON."""
         self.lines = lines
         self.digests = digests
         self.first = first
@@ -119,11 +113,8 @@ class SealedBatch:
         self.timestamp = timestamp
         self.moment = moment
         self.cover = cover
-        self.moves: Sequence[tuple[Account, int]] = ()
-        """The changes that the batch made to balances."""
         self.made: Sequence[Account] = ()
         """The accounts that the batch made."""
-        self._claims: dict[int, Claim] | None = None
 
     @property
     def head(self) -> Head:
@@ -131,21 +122,26 @@ class SealedBatch:
         return Head(self.first + len(self.lines) - 1, self.digests[-1])
 
     def payload(self, index: int) -> bytes:
-        """Spell what an `ed25519` signature of a line covers, signed at the line's own time."""
-        draft = self.drafts[index]
-        prev_hash = self.digests[index - 1] if index else self.prev_hash
-        common = (self.first + index, prev_hash, self.digests[index], self.timestamp)
-        body, timestamp = self.bodies[index], self.timestamp
-        if isinstance(draft, UnsignedEntry):
-            return entry_payload(*common, draft.intent._value_, body, draft.metadata_json, timestamp)
-        return record_payload(*common, draft.kind.value, encode_string(draft.subject), body, timestamp)
+        """Spell what an `ed25519` signature of a line covers, signed at the line's own time.
 
-    def attach(self, index: int, text: str, claim: Claim) -> None:
-        """Put a signature on a line: its JSON, and what it claims."""
+        Postings or body are cut from the unsigned line, which holds them as they have to be spelled.
+        """
+        draft, digest, timestamp = self.drafts[index], self.digests[index], self.timestamp
+        sequence, prev_hash = self.first + index, self.digests[index - 1] if index else self.prev_hash
+        line = self.lines[index].decode()
+        if isinstance(draft, UnsignedEntry):
+            metadata = draft.metadata_json
+            postings = line[line.index(_POSTINGS) + len(_POSTINGS) : -len(metadata) - len(_METADATA)]
+            return entry_payload(
+                sequence, prev_hash, digest, timestamp, draft.intent._value_, postings, metadata, timestamp
+            )
+        kind, subject = draft.kind.value, encode_string(draft.subject)
+        body = line[line.index(_BODY) + len(_BODY) : -1]
+        return record_payload(sequence, prev_hash, digest, timestamp, kind, subject, body, timestamp)
+
+    def attach(self, index: int, text: str) -> None:
+        """Put a signature on a line, given as its JSON."""
         self.lines[index] = b'%b,"signatures":[%b]}' % (self.lines[index][:-1], text.encode())
-        if self._claims is None:
-            self._claims = {}
-        self._claims[index] = claim
 
     def view(self, index: int) -> JournalLine:
         """Give one line as people read it: equal to what decoding its bytes gives."""
@@ -158,7 +154,7 @@ class SealedBatch:
             "correlation_id": draft.correlation_id,
             "causality_id": None,
             "batch": BatchMark(first=self.first, size=len(self.lines), group=self.group, cover=self.cover),
-            "signatures": self._signatures(index),
+            "signatures": self.signatures(index),
         }
         if isinstance(draft, UnsignedEntry):
             return JournalEntry(
@@ -166,19 +162,15 @@ class SealedBatch:
             )
         return JournalRecord(**common, kind=draft.kind, subject=draft.subject, body=draft.body)
 
-    def _signatures(self, index: int) -> tuple[EntrySignature, ...]:
-        if self._claims is None or index not in self._claims:
+    def signatures(self, index: int) -> tuple[EntrySignature, ...]:
+        """Give the signatures that were put on a line."""
+        line = self.lines[index].decode()
+        if not line.endswith("]}"):  # an object ends an unsigned line, a list a signed one
             return ()
-        signer_id, algorithm, public_key, signature = self._claims[index]
-        return (
-            EntrySignature(
-                signer_id=signer_id,
-                algorithm=algorithm,
-                public_key=public_key,
-                signature=signature.hex(),
-                signed_at=self.moment,
-            ),
-        )
+        text = line[line.rindex(SIGNATURES) + len(SIGNATURES) : -2]
+        signature = read_signature(text, timestamp=self.timestamp, moment=self.moment)
+        assert signature is not None, "a line is signed here with one signature"
+        return (signature,)
 
 
 def full_metadata(draft: UnsignedEntry) -> FrozenMap:

@@ -43,6 +43,15 @@ def mark_json(sequence: int, mark: BatchMark) -> str:
     return f'"batch":{{{",".join(members)}}},' if members else ""
 
 
+def lone_mark_json(sequence: int, group: int, cover: str | None) -> str:
+    """Spell the mark of a line that is a batch of its own, as :func:`mark_json` does."""
+    if cover is None:
+        return f'"batch":{{"group":{group}}},' if group != sequence else ""
+    if group != sequence:
+        return f'"batch":{{"cover":"{cover}","group":{group}}},'
+    return f'"batch":{{"cover":"{cover}"}},'
+
+
 def entry_hash(
     ledger_id: str,
     sequence: int,

@@ -14,7 +14,7 @@ from bibank.journal.encoder import signature_json
 from bibank.journal.intents import TWO_POSTING_CATEGORIES
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
-from bibank.model.timestamp import format_timestamp, parse_timestamp
+from bibank.model.timestamp import parse_timestamp
 
 EVERYDAY_INTENTS = {intent.value: categories for intent, categories in TWO_POSTING_CATEGORIES.items()}
 
@@ -24,7 +24,8 @@ _PARTS = 52
 _MOST_MARK_PARTS = 8
 """Quotes in the longest everyday batch mark: cover and group."""
 
-_SIGNATURES = ',"signatures":['
+SIGNATURES = ',"signatures":['
+"""What begins the signatures of a line, which end it."""
 _SIGNATURE_PARTS = 23
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
 
@@ -47,8 +48,8 @@ def take_apart(data: bytes, *, sequence: int, group: int) -> Pieces | None:
         return None
     signature = ""
     if text[-2:] == "]}":
-        at = text.rfind(_SIGNATURES)
-        signature = text[at + len(_SIGNATURES) : -2]
+        at = text.rfind(SIGNATURES)
+        signature = text[at + len(SIGNATURES) : -2]
         text = f"{text[:at]}}}"
     parts = text.split('"', _PARTS + _MOST_MARK_PARTS)
     if len(parts) <= _PARTS:
@@ -96,9 +97,9 @@ def read_signature(text: str, *, timestamp: str, moment: datetime) -> EntrySigna
     algorithm = _ALGORITHMS.get(parts[3])
     if algorithm is None or signature_json(parts[3], parts[7], parts[11], parts[15], parts[19]) != text:
         return None
-    signed_at = moment if parts[15] == timestamp else parse_timestamp(parts[15])
-    if bytes.fromhex(parts[11]).hex() != parts[11] or format_timestamp(signed_at) != parts[15]:
+    if bytes.fromhex(parts[11]).hex() != parts[11]:
         return None
+    signed_at = moment if parts[15] == timestamp else parse_timestamp(parts[15])
     return EntrySignature(
         signer_id=parts[19],
         algorithm=algorithm,

@@ -21,6 +21,7 @@ from bibank.errors import (
     BibankError,
     IntegrityError,
     IntentViolation,
+    InvalidValue,
     JournalCorrupt,
     Refused,
 )
@@ -32,6 +33,7 @@ from bibank.journal.encoder import (
     amount_text,
     entry_hash,
     entry_line,
+    lone_mark_json,
     mark_json,
     record_hash,
     record_line,
@@ -125,14 +127,11 @@ class LedgerMachine:
         fresh: dict[str, Account] = {}
         postings, moves = self._judge_entry(entry, sequence, moment, fresh)
         group = position.next_group(1, timestamp[:10])
-        if self.cover is not None:
-            mark = mark_json(sequence, BatchMark(first=sequence, group=group, cover=self.cover))
-        else:
-            mark = f'"batch":{{"group":{group}}},' if group != sequence else ""
+        mark = lone_mark_json(sequence, group, self.cover)
         line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
-        place = (sequence, position.hash, group, timestamp, moment, self.cover)
-        sealed = SealedBatch(drafts, (postings,), [line], (digest,), *place)
-        sealed.moves = moves
+        sealed = SealedBatch(
+            drafts, [line], (digest,), sequence, position.hash, group, timestamp, moment, self.cover
+        )
         for account, delta in moves:
             account.balance += delta
         if fresh:
@@ -152,7 +151,7 @@ class LedgerMachine:
         except BaseException:
             self._undo(moves, made, mark)
             raise
-        sealed.moves, sealed.made = moves, made
+        sealed.made = made
         return sealed
 
     def mark(self) -> tuple[Position, int]:
@@ -164,8 +163,32 @@ class LedgerMachine:
         position, rules = mark
         self.position.restore(position)
         for sealed in reversed(group):
-            self._undo(sealed.moves, sealed.made, rules)
+            self._undo(self._moves_of(sealed.drafts), sealed.made, rules)
             self._reader.uncount(sealed.drafts)
+
+    def check_signed(self, sealed: SealedBatch) -> None:
+        """Demand of a batch that was signed what reading will demand of it; `InvalidValue` says what lacks.
+
+        A change of the keyring is in force from its own line on, and may end the key that signed it.
+        """
+        enough = True
+        for index in range(len(sealed.lines)):
+            enough = self._trust.check(sealed.signatures(index), sequence=sealed.first + index)
+            if not enough and sealed.cover is None:
+                break
+        if not enough:
+            raise InvalidValue("the ledger's signer could not sign this line under the keyring that it makes")
+
+    def _moves_of(self, drafts: Sequence[Draft]) -> list[tuple[Account, int]]:
+        """Give the moves that drafts made: worked out again, because only what fails asks for them."""
+        moves = []
+        for draft in drafts:
+            for posting in draft.postings if isinstance(draft, UnsignedEntry) else ():
+                account = self.book.find(posting.account.text)
+                assert account is not None, "a sealed entry's accounts are in the book"
+                sign = account.klass.debit_sign if posting.side is _DEBIT else -account.klass.debit_sign
+                moves.append((account, sign * posting.amount.units))
+        return moves
 
     def settle(self) -> None:
         """Close the write group: what was sealed is durable and cannot be taken back."""
@@ -198,7 +221,7 @@ class LedgerMachine:
         if now is position.moment:
             return position.timestamp, now
         moment = check_utc(now)
-        if moment <= position.moment:
+        if position.sequence and moment <= position.moment:
             return position.timestamp, position.moment
         return format_timestamp(moment), moment
 
@@ -301,8 +324,7 @@ class LedgerMachine:
             line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
             lines.append(line)
             digests.append(digest)
-        place = (first, position.hash, group, timestamp, moment, self.cover)
-        return SealedBatch(drafts, bodies, lines, digests, *place)
+        return SealedBatch(drafts, lines, digests, first, position.hash, group, timestamp, moment, self.cover)
 
     def _seal_entry(
         self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str

@@ -63,7 +63,11 @@ class Position:
 
     def has_room(self, size: int) -> bool:
         """Tell whether the open write group takes a batch of this size at the same time."""
-        return self.next_group(size, self.timestamp[:10]) == self.group
+        return (
+            self.group > 0
+            and self.group_bytes < MAX_GROUP_BYTES
+            and self.group_lines + size <= MAX_BATCH_LINES
+        )
 
     def may_join(self, size: int, date: str) -> bool:
         """Tell whether a batch of `size` lines of a date may stand in the current write group."""

@@ -9,8 +9,9 @@ every rule on its own and says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from bibank.errors import BibankError, InvalidValue
+from bibank.errors import BibankError, InvalidValue, JournalCorrupt
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.codec import decode_line, parse_object, read_metadata
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
@@ -79,6 +80,8 @@ class LineReader:
         entries = sum(isinstance(draft, UnsignedEntry) for draft in drafts)
         self.entries -= entries
         self.records -= len(drafts) - entries
+        if not self.entries:
+            self.ledger_id = ""
 
     def accept(self, data: bytes) -> None:
         """Accept one line or raise, in which case nothing has changed."""
@@ -94,8 +97,21 @@ class LineReader:
         everyday = take_apart(data, sequence=sequence, group=position.group)
         if everyday is None or sequence <= GENESIS_LINES:
             return False
-        unsigned, timestamp, intent, correlation_id, mark, group, cover = everyday[:7]
-        first_name, second_name, amount, side, metadata, signed = everyday[7:]
+        (
+            unsigned,
+            timestamp,
+            intent,
+            correlation_id,
+            mark,
+            group,
+            cover,
+            first_name,
+            second_name,
+            amount,
+            side,
+            metadata,
+            signed,
+        ) = everyday
         signature = None
         try:
             units = _amount_units(amount)
@@ -139,7 +155,7 @@ class LineReader:
         if signature is None:
             if cover is None and sequence >= self._trust.signed_from:
                 return False
-        elif not self._accept_signature(signature, digest, timestamp, intent, postings, metadata):
+        elif not self._accept_signature(signature, digest, timestamp, moment, intent, postings, metadata):
             return False
         debit.balance, credit.balance = after_debit, after_credit
         if self._fresh:
@@ -155,6 +171,7 @@ class LineReader:
         signature: EntrySignature,
         digest: str,
         timestamp: str,
+        moment: datetime,
         intent: str,
         postings: str,
         metadata: str,
@@ -173,7 +190,7 @@ class LineReader:
                 intent,
                 postings,
                 metadata,
-                format_timestamp(signature.signed_at),
+                timestamp if signature.signed_at is moment else format_timestamp(signature.signed_at),
             )
             self._trust.verify(signature, sequence=sequence, digest=digest, payload=payload)
         except BibankError:
@@ -222,12 +239,15 @@ class LineReader:
         position.unsigned = unsigned
 
     def _settle(self, batch: list[JournalLine], ledger_id: str) -> bool:
-        """Judge the signatures of a whole batch and apply it; tell whether group cover is still open."""
+        """Judge the signatures of a whole batch and apply it; tell whether group cover is still open.
+
+        A group that says it is covered is, even where the keyring would not ask for a signature.
+        """
         first = batch[0].sequence
         try:
             for line in batch:
                 if isinstance(line, JournalRecord) and line.kind is RecordKind.KEYRING_CHANGED:
-                    self._trust.change(line.body, sequence=line.sequence)
+                    self._change_keyring(line)
             if first == 1:
                 self._trust.adopt(adopted_keyring(batch[-1]), ledger_id=ledger_id)
             enough = [self._check_line(line) for line in batch]
@@ -235,16 +255,26 @@ class LineReader:
         except BibankError:
             self._trust.rollback(first - 1)
             raise
-        return batch[-1].batch.cover is not None and not enough[-1]
+        last = batch[-1]
+        return last.batch.cover is not None and not (enough[-1] and last.signatures)
+
+    def _change_keyring(self, record: JournalRecord) -> None:
+        try:
+            self._trust.change(record.body, sequence=record.sequence)
+        except InvalidValue as error:  # not always about the last line of the batch
+            raise JournalCorrupt(str(error), sequence=record.sequence) from error
 
     def _check_line(self, line: JournalLine) -> bool:
         """Judge the signatures of one line; tell whether they are enough on their own."""
-        enough = self._trust.check(line.signatures, sequence=line.sequence)
-        if not enough and line.batch.cover is None:
-            raise InvalidValue("the line is not signed, and the keyring's policy says that it must be")
-        for signature in line.signatures:
-            payload = signing_payload(line, signed_at=signature.signed_at)
-            self._trust.verify(signature, sequence=line.sequence, digest=line.hash, payload=payload)
+        try:
+            enough = self._trust.check(line.signatures, sequence=line.sequence)
+            if not enough and line.batch.cover is None:
+                raise InvalidValue("the line is not signed, and the keyring's policy says that it must be")
+            for signature in line.signatures:
+                payload = signing_payload(line, signed_at=signature.signed_at)
+                self._trust.verify(signature, sequence=line.sequence, digest=line.hash, payload=payload)
+        except InvalidValue as error:  # not always about the last line of the batch
+            raise JournalCorrupt(str(error), sequence=line.sequence) from error
         return enough
 
     def _check_kind(self, line: JournalLine) -> None:

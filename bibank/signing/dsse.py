@@ -16,7 +16,7 @@ import attrs
 from bibank.errors import InvalidValue
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.signature import MAX_SIGNATURES
-from bibank.signing.signer import Signer
+from bibank.signing.signer import Signer, signatures_of
 
 _TYPE = "application/vnd.bibank.{kind}+json"
 
@@ -46,9 +46,10 @@ class Envelope:
         return pre_authentication_encoding(payload_type(self.kind), canonical_text(self.payload).encode())
 
     def signed_by(self, signer: Signer, *, key_id: str) -> Envelope:
-        """Add a signature."""
+        """Add a signature; `KeystoreError` when the signer fails."""
         others = tuple(pair for pair in self.signatures if pair[0] != key_id)
-        return attrs.evolve(self, signatures=tuple(sorted((*others, (key_id, signer.sign(self.message))))))
+        (signature,) = signatures_of(signer, (self.message,), public_key=signer.public_key)
+        return attrs.evolve(self, signatures=tuple(sorted((*others, (key_id, signature)))))
 
     def to_body(self) -> FrozenMap:
         """Give the envelope as a record carries it."""

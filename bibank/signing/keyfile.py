@@ -113,10 +113,9 @@ def is_sealed(data: bytes) -> bool:
     return b'"ciphertext"' in data
 
 
-def decode(data: bytes, *, passphrase: Secret | None) -> Ed25519Signer:
+def decode(data: Secret, *, passphrase: Secret | None) -> Ed25519Signer:
     """Read a key file; `KeystoreError` says what is wrong without saying what is in it."""
     members = _Members(data)
-    data = b""
     try:
         seed = _open_seed(members, passphrase) if members.sealed else members.take_seed()
         signer_id, public_key = members.public["signer_id"], members.public["public_key"]
@@ -137,15 +136,14 @@ class _Members:
 
     __slots__ = ("_seed", "public", "sealed")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Secret) -> None:
         wrong = "it is not a bibank-key/1 file"
         members: dict[str, Any] = {}
-        if len(data) <= MAX_FILE_BYTES:
+        if len(data.reveal()) <= MAX_FILE_BYTES:
             try:
-                members = json.loads(data)
+                members = json.loads(data.reveal())
             except (ValueError, RecursionError):
                 pass
-        data = b""
         self.sealed = False
         self._seed: Secret | None = None
         self.public: dict[str, Any] = {}
@@ -220,8 +218,15 @@ def _bytes(value: object, size: int) -> bytes:
 
 
 def _derive(passphrase: Secret, salt: bytes, cost: Cost) -> Secret:
+    from nacl.exceptions import CryptoError
     from nacl.pwhash import argon2id
 
-    return Secret(
-        argon2id.kdf(32, passphrase.reveal(), salt, opslimit=cost.operations, memlimit=cost.memory_bytes)
-    )
+    operations, memory_bytes = cost.operations, cost.memory_bytes
+    key: Secret | None = None
+    try:
+        key = Secret(argon2id.kdf(32, passphrase.reveal(), salt, opslimit=operations, memlimit=memory_bytes))
+    except (CryptoError, MemoryError):
+        pass  # raised outside, so that no frame with the passphrase hangs on the error
+    if key is None:
+        raise KeystoreError(f"deriving the key failed; it takes {memory_bytes} bytes of memory")
+    return key

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, runtime_checkable
 
-from bibank.errors import ConfigurationError, KeystoreError
+from bibank.errors import ConfigurationError, InvalidType, KeystoreError, excerpt
 from bibank.model.keyring import check_signer_id
 from bibank.model.signature import SignatureAlgorithm
+from bibank.signing.verify import SIGNATURE_BYTES, verify_ed25519
 
 SEED_BYTES = 32
 
@@ -66,16 +67,17 @@ class Ed25519Signer:
     ) -> None:
         from nacl.bindings import crypto_sign_seed_keypair
 
-        check_signer_id(signer_id)
-        if type(seed) is not bytes or len(seed) != SEED_BYTES:
-            seed = b""  # not even a wrong secret may show in a traceback
+        fits = type(seed) is bytes and len(seed) == SEED_BYTES
+        public_key, self._secret = crypto_sign_seed_keypair(seed) if fits else (b"", b"")
+        seed = b""  # before anything is refused: not even a wrong secret may show in a traceback
+        if not fits:
             raise KeystoreError(f"an Ed25519 seed is {SEED_BYTES} bytes")
+        if not isinstance(algorithm, SignatureAlgorithm):
+            raise InvalidType(f"algorithm is a SignatureAlgorithm, not {excerpt(algorithm)}")
         if algorithm is SignatureAlgorithm.SECP256K1:
-            seed = b""
             raise ConfigurationError("secp256k1 is reserved; this version signs with ed25519")
-        public_key, self._secret = crypto_sign_seed_keypair(seed)
         self._public_key = public_key.hex()
-        self._signer_id = signer_id
+        self._signer_id = check_signer_id(signer_id)
         self._algorithm = algorithm
 
     @property
@@ -101,6 +103,8 @@ class Ed25519Signer:
         """Sign each message."""
         from nacl.bindings import crypto_sign
 
+        if not all(type(message) is bytes for message in messages):
+            raise InvalidType("a signer signs bytes")
         secret = self._secret
         try:
             return [crypto_sign(message, secret)[:64] for message in messages]
@@ -120,3 +124,32 @@ class Ed25519Signer:
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         self.__reduce_ex__(0)
+
+
+def signatures_of(signer: Signer, messages: Sequence[bytes], *, public_key: str) -> Sequence[bytes]:
+    """Let a signer sign messages, and hold what it gives to its key.
+
+    Raises `KeystoreError` when it fails, or gives anything but one good signature a message.
+    """
+    if type(signer) is Ed25519Signer:
+        return signer.sign_many(messages)
+    try:
+        if isinstance(signer, BatchSigner):
+            signatures = list(signer.sign_many(messages))
+        else:
+            signatures = [signer.sign(message) for message in messages]
+    except KeystoreError:
+        raise
+    except Exception as error:
+        raise KeystoreError(f"a signer failed: {type(error).__name__}") from error
+    if len(signatures) != len(messages):
+        raise KeystoreError(f"a signer gave {len(signatures)} signatures for {len(messages)} messages")
+    key = bytes.fromhex(public_key)
+    for message, signature in zip(messages, signatures, strict=True):
+        if (
+            type(signature) is not bytes
+            or len(signature) != SIGNATURE_BYTES
+            or not verify_ed25519(key, message, signature)
+        ):
+            raise KeystoreError(f"a signer gave a signature that its key {public_key} does not verify")
+    return signatures

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import attrs
 
@@ -45,9 +46,8 @@ class KeyringVersion:
     fingerprint: str
 
 
-@attrs.frozen(kw_only=True)
-class SignatureCheck:
-    """One signature to be verified, with everything that takes."""
+class SignatureCheck(NamedTuple):
+    """One signature to be verified, with everything that takes. A tuple: there is one for each line."""
 
     sequence: int
     signer_id: str
@@ -129,26 +129,25 @@ class KeyringTrust:
 
     def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
         """Demand that every key may sign this line; tell whether the line policy is satisfied."""
-        policy = self._policy(Purpose.LINE, sequence)
-        persons = set()
+        policy = self._line_policy if sequence >= self._line_from else self._policy(Purpose.LINE, sequence)
+        signed = False
         for signature in signatures:
-            key = self._key_of(signature, sequence)
-            if policy.role in key.roles:
-                persons.add(key.signer_id)
-        return sequence < policy.mandatory_from or len(persons) >= policy.threshold
+            if policy.role in self._key_of(signature, sequence).roles:
+                signed = True
+        return signed or not policy.threshold or sequence < policy.mandatory_from
 
     def verify(self, signature: EntrySignature, *, sequence: int, digest: str, payload: bytes) -> None:
-        """Hand the signature to the sink, which verifies it at once, later, or not at all."""
+        """Hand a signature that was checked to the sink, which verifies it at once, later, or not at all."""
         message = line_message(
             signature, ledger_id=self.ledger_id, sequence=sequence, digest=digest, payload=payload
         )
         self._sink(
             SignatureCheck(
-                sequence=sequence,
-                signer_id=signature.signer_id,
-                public_key=bytes.fromhex(signature.public_key),
-                message=message,
-                signature=bytes.fromhex(signature.signature),
+                sequence,
+                signature.signer_id,
+                self._raw_keys[signature.public_key],
+                message,
+                bytes.fromhex(signature.signature),
             )
         )
 
@@ -167,11 +166,14 @@ class KeyringTrust:
         """Keep at hand what every line asks for."""
         self.signed_from = NEVER
         self._by_public_key: dict[str, KeyringKey] = {}
+        self._line_from = NEVER
         if self.versions:
             keyring = self.current.keyring
             self._by_public_key = {key.public_key: key for key in keyring.keys}
+            self._line_policy, self._line_from = keyring.policies[Purpose.LINE], self.current.from_sequence
             if keyring.signs_lines:
-                self.signed_from = keyring.policies[Purpose.LINE].mandatory_from
+                self.signed_from = self._line_policy.mandatory_from
+        self._raw_keys = {public_key: bytes.fromhex(public_key) for public_key in self._by_public_key}
 
     def _policy(self, purpose: Purpose, sequence: int) -> Policy:
         for version in reversed(self.versions):
@@ -212,7 +214,12 @@ class KeyringTrust:
             raise InvalidValue(f"the change is for ledger {excerpt(payload['ledger'])}")
         if payload["previous"] != current.fingerprint or payload["version"] != current.keyring.version + 1:
             raise InvalidValue(f"the change does not follow keyring version {current.keyring.version}")
-        return KeyringChange.from_body(payload["change"])
+        change = KeyringChange.from_body(payload["change"])
+        if canonical_text(change.to_body()) != canonical_text(payload["change"]):
+            raise InvalidValue(
+                "the change is not spelled canonically, so its fingerprint is not that of its bytes"
+            )
+        return change
 
     def _check_authority(self, envelope: Envelope, change: KeyringChange) -> None:
         """Demand the signatures that the version in force asks for, and one by every added key."""
@@ -225,6 +232,10 @@ class KeyringTrust:
             if key is None:
                 raise InvalidValue(
                     f"the change is signed by key {excerpt(key_id)}, which is not in the keyring"
+                )
+            if key.algorithm is SignatureAlgorithm.SECP256K1:
+                raise InvalidValue(
+                    f"key {key_id} is secp256k1, which is reserved, so its signature has failed"
                 )
             if not verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature):
                 raise InvalidValue(f"the signature of key {key_id} on the change is wrong")

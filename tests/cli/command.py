@@ -58,13 +58,14 @@ class Command:
         """Run it in this process."""
         words = ["--home", str(self.home), *arguments] if home else list(arguments)
         # NO_COLOR and a wide terminal, so that usage errors are not wrapped or framed by chance.
-        unset = {"BIBANK_HOME": None, "BIBANK_DEBUG": None, "NO_COLOR": "1", "COLUMNS": "200"}
-        found = CliRunner(**_SEPARATE).invoke(application, words, env={**unset, **environment})
+        unset = {name: None for name in os.environ if name.startswith("BIBANK_")}
+        plain = {"NO_COLOR": "1", "COLUMNS": "200"}
+        found = CliRunner(**_SEPARATE).invoke(application, words, env={**unset, **plain, **environment})
         return Outcome(code=found.exit_code, out=found.stdout, err=found.stderr)
 
-    def ok(self, *arguments: str) -> Outcome:
+    def ok(self, *arguments: str, **environment: str) -> Outcome:
         """Run it in this process and demand that it succeeds."""
-        outcome = self.run(*arguments)
+        outcome = self.run(*arguments, home=True, **environment)
         assert outcome.code == 0, outcome
         return outcome
 
@@ -86,6 +87,11 @@ class Command:
         """The one file of the journal."""
         (day,) = (self.home / "journal").glob("*.jsonl")
         return day
+
+    @property
+    def key(self) -> Path:
+        """The home's own first key file."""
+        return self.home / "keys" / "SYSTEM.key"
 
     @property
     def projection(self) -> Path:

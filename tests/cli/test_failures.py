@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 
+import click
 import pytest
 
 from bibank import errors
@@ -86,6 +87,14 @@ def test_typed_attributes_are_described() -> None:
         ("no-such-command",),
         ("entries", "--limit"),
         ("--no-such-option", "audit"),
+        ("init", "--unsigned", "--key-file", "some.key"),
+        ("keygen",),
+        ("keyring", "no-such-command"),
+        ("keyring", "add", "--key-file", "some.key"),
+        ("keyring", "add", "--key-file", "some.key", "--role", "no-such-role"),
+        ("keyring", "revoke", "0" * 16),
+        ("audit", "--keyring", "no-such-file"),
+        ("audit", "--workers", "0"),
     ],
 )
 def test_usage_errors(books: Command, arguments: tuple[str, ...]) -> None:
@@ -109,6 +118,9 @@ def test_usage_errors(books: Command, arguments: tuple[str, ...]) -> None:
         ("entries",),
         ("replay",),
         ("audit",),
+        ("keyring", "show"),
+        ("keyring", "rotate"),
+        ("keyring", "revoke", "0" * 16, "--last-trusted-sequence", "1"),
     ],
 )
 def test_there_is_no_default_place_for_money(bibank: Command, command: tuple[str, ...]) -> None:
@@ -154,13 +166,21 @@ def test_an_interruption(books: Command, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "interrupted")
 
 
+def every_command(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Give each command with the words that call it, groups and what is in them."""
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from every_command(command, *before, name)
+
+
 def test_help_and_version(bibank: Command) -> None:
     """Help lists the commands, and each has its own; the version is that of the package."""
     listed = bibank.run("--help", home=False)
     assert listed.code == 0
-    for name, command in application.commands.items():
-        assert name in listed.out
-        shown = bibank.run(name, "--help", home=False)
+    assert all(name in listed.out for name in application.commands)
+    for words, command in every_command(application):
+        shown = bibank.run(*words, "--help", home=False)
         assert (shown.code, command.help is not None) == (0, True)
         assert "--json" in shown.out
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from uuid import UUID
 
 import pytest
@@ -25,7 +26,26 @@ def test_init_makes_a_ledger(bibank: Command) -> None:
     assert second == (
         "line 1: genesis SYSTEM:VAULT -> SYSTEM:CAPITAL 1000000 USDT, SYSTEM:VAULT -> SYSTEM:CAPITAL 21 BTC"
     )
-    assert outcome.err == ""
+
+
+def test_init_says_what_the_key_proves(bibank: Command) -> None:
+    """On stderr `init` names the key file and the id to keep, and says what both do not show."""
+    outcome = bibank.ok("init")
+    (ledger_id,) = re.findall("bibank/[0-9a-f]{32}", outcome.out)
+    notes = outcome.err.splitlines()
+    assert notes[0] == f"note: every line is signed with the home's own key {bibank.key}, a plain file"
+    assert notes[1].startswith(f"note: keep the id {ledger_id} outside this machine")
+    assert notes[2].startswith("note: it does not show that whoever reads that file did not")
+    assert (bibank.key.stat().st_mode & 0o777, bibank.key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_init_unsigned(bibank: Command) -> None:
+    """`--unsigned` makes a ledger without keys, and says what that means."""
+    outcome = bibank.ok("init", "--unsigned", "--json")
+    assert outcome.document["genesis"]["signatures"] == []
+    assert "is unsigned: nobody can tell a complete rewrite" in outcome.error["note"]
+    assert not bibank.key.parent.exists()
+    assert bibank.ok("deposit", "ALICE", "1", "USDT", "--json").document["signatures"] == []
 
 
 def test_init_without_capital(bibank: Command) -> None:

@@ -252,13 +252,13 @@ def test_audit_of_a_range(books: Command) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_audit_finds_one_flipped_bit(books: Command, data: st.DataObject) -> None:
-    """Whichever bit of the journal is flipped, `audit` ends with 5 and says where and why."""
+    """Whichever bit is flipped, in a signature too, `audit` ends with 5 and says where and why."""
     content = books.day.read_bytes()
     flipped = bytearray(content)
     flipped[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     books.day.write_bytes(flipped)
     try:
-        outcome = books.run("audit", "--json")
+        outcome = books.run("audit", "--verify-signatures", "--json")
         assert (outcome.code, outcome.out) == (5, "")
         error = outcome.error
         if error["code"] != "unsupported_format":  # then the whole journal is the matter, not a line

@@ -6,7 +6,7 @@ compares them with what the code says now; `python -m tests.docs.reference_table
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -161,15 +161,18 @@ def _own_options(command: click.Command) -> str:
     return " ".join(names)
 
 
+def _rows(group: click.Group, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """The commands of a group, and in place of a group below it, its own."""
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from _rows(command, f"{prefix}{command.name} ")
+        else:
+            yield f"`{prefix}{_usage(command)}`", _first_sentence(command.help), _own_options(command)
+
+
 def commands_table() -> str:
     """The commands of `bibank`, from the parser itself."""
-    return _table(
-        ("command", "does", "options of its own"),
-        (
-            (f"`{_usage(command)}`", _first_sentence(command.help), _own_options(command))
-            for command in application.commands.values()
-        ),
-    )
+    return _table(("command", "does", "options of its own"), _rows(application))
 
 
 # What else can end a command, and whoever reads a script wants to know.

@@ -10,16 +10,19 @@ import attrs
 import pytest
 
 import bibank as bb
+from bibank.ledger import Item
 from bibank.store.jsonl.plan import plan_journal
 from tests.faults.faulty_files import FAULTS_OF, Fault, FaultyFiles
 from tests.store.journals import (
     DAYS,
     NEWEST,
+    SIGNER,
     StillClock,
     counted_bytes,
     day_files,
     deposit,
     put,
+    put_key,
     transfer,
     whole_batches,
     write_journal,
@@ -42,12 +45,14 @@ def found_and_commit(run: Run, clock: StillClock) -> None:
     for day in DAYS[:2]:
         store = plan_journal(run.files).repair()
         try:
-            ledger = bb.Ledger(store=store, opening={"USDT": "9"}, clock=clock, entropy=counted_bytes)
+            ledger = bb.Ledger(
+                store=store, opening={"USDT": "9"}, signer=SIGNER, clock=clock, entropy=counted_bytes
+            )
             run.acknowledged = ledger.head.sequence
             clock.set(day)
             run.acknowledged = ledger.commit(deposit("A", "5 USDT")).sequence
             run.acknowledged = ledger.commit_batch([transfer("A", "B", "1 USDT")] * 3)[-1].sequence
-            several = [
+            several: list[Item] = [
                 deposit("C", "1 BTC"),
                 transfer("A", "B", "999 USDT"),
                 [transfer("C", "A", "1 BTC")] * 1,
@@ -67,7 +72,7 @@ def recover_and_commit(run: Run, clock: StillClock) -> None:
     run.acknowledged = 13
     store = plan_journal(run.files).repair()
     try:
-        ledger = bb.Ledger(store=store, clock=clock)
+        ledger = bb.Ledger(store=store, signer=SIGNER, clock=clock)
         run.acknowledged = ledger.commit(deposit("A", "5 USDT")).sequence
     finally:
         store.close()
@@ -84,6 +89,7 @@ def perform(name: str, home: Path, *, fail_at: int = 0, fault: Fault = Fault.EIO
     """Run a workload in a fresh home, with one fault."""
     if name == "found":
         (home / "journal").mkdir(parents=True)
+        put_key(home)
         work = found_and_commit
     else:
         torn_home(home)
@@ -182,20 +188,24 @@ def test_a_failed_sync_is_never_tried_again(tmp_path: Path) -> None:
         assert isinstance(run.error, (bb.CommitOutcomeUnknown, bb.StoreUnavailable))
 
 
-@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync_dir", "open_append"])
-def test_a_ledger_whose_write_failed_stays_poisoned(tmp_path: Path, call: str) -> None:
-    """Once poisoned, a ledger writes nothing more, however often it is asked."""
-    (tmp_path / "journal").mkdir()
+def failing_ledger(home: Path, call: str) -> tuple[bb.Ledger, FaultyFiles]:
+    """A ledger whose next commit fails in the last such call that it makes."""
+    (home / "journal").mkdir()
     clock = StillClock()
-    bb.Ledger.create(tmp_path, clock=clock).close()
-    probe = FaultyFiles(tmp_path / "journal")
+    bb.Ledger.create(home, signer=SIGNER, clock=clock).close()
+    probe = FaultyFiles(home / "journal")
     store = plan_journal(probe).repair()
-    bb.Ledger(store=store, clock=clock).commit(deposit("A", "1 USDT"))
+    bb.Ledger(store=store, signer=SIGNER, clock=clock).commit(deposit("A", "1 USDT"))
     store.close()
     number = len(probe.calls) - probe.calls[::-1].index(call)
-    files = FaultyFiles(tmp_path / "journal", fail_at=number)
-    store = plan_journal(files).repair()
-    ledger = bb.Ledger(store=store, clock=clock)
+    files = FaultyFiles(home / "journal", fail_at=number)
+    return bb.Ledger(store=plan_journal(files).repair(), signer=SIGNER, clock=clock), files
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync", "fsync_dir"])
+def test_a_ledger_whose_write_failed_stays_poisoned(tmp_path: Path, call: str) -> None:
+    """Once poisoned, a ledger writes nothing more, however often it is asked."""
+    ledger, files = failing_ledger(tmp_path, call)
     with pytest.raises(bb.StoreError):
         ledger.commit(deposit("A", "1 USDT"))
     assert files.has_failed
@@ -205,6 +215,20 @@ def test_a_ledger_whose_write_failed_stays_poisoned(tmp_path: Path, call: str) -
             ledger.commit(deposit("A", "1 USDT"))
     assert len(files.calls) == before
     ledger.close()
+
+
+def test_a_write_that_never_began_can_be_repeated(tmp_path: Path) -> None:
+    """A day file that could not be opened leaves the ledger where it was: the same commit passes later."""
+    ledger, files = failing_ledger(tmp_path, "open_append")
+    before = ledger.head, ledger.accounts()
+    with pytest.raises(bb.StoreUnavailable):
+        ledger.commit(deposit("A", "2 USDT"))
+    assert files.has_failed
+    assert (ledger.head, ledger.accounts()) == before
+    assert ledger.commit(deposit("A", "2 USDT")).sequence == before[0].sequence + 1
+    assert str(ledger.balance("A", "USDT").available) == "3"
+    ledger.close()
+    assert bb.audit_home(tmp_path, level="signatures").signatures == 4
 
 
 def test_torn_bytes_survive_every_fault_of_their_recovery(tmp_path: Path) -> None:

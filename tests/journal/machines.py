@@ -19,6 +19,7 @@ from bibank.model.stamped import StampedLine
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import Refusal, RiskRule
 from bibank.risk.view import RiskView, RuleState
+from bibank.signing.trust import KeyringTrust
 
 NOON = datetime(2026, 1, 25, 12, tzinfo=UTC)
 NONCE = "000102030405060708090a0b0c0d0e0f"
@@ -70,9 +71,9 @@ def found(
     opening: Opening | None = None, *, rules: Iterable[RiskRule] = (), now: datetime = NOON
 ) -> tuple[LedgerMachine, list[bytes]]:
     """Make a machine with a genesis, and give its lines."""
-    machine = LedgerMachine(RiskEngine(tuple(rules)))
+    machine = LedgerMachine(RiskEngine(tuple(rules)), KeyringTrust())
     sealed = machine.propose(PreparedBatch(founding(opening)), now)
-    machine.close_group()
+    machine.settle()
     return machine, list(sealed.lines)
 
 
@@ -83,7 +84,7 @@ def propose(machine: LedgerMachine, *drafts: Draft, now: datetime = NOON) -> Sea
 
 def accept(lines: Iterable[bytes], *, rules: Iterable[RiskRule] = ()) -> LedgerMachine:
     """Replay lines into a new machine."""
-    machine = LedgerMachine(RiskEngine(tuple(rules)))
+    machine = LedgerMachine(RiskEngine(tuple(rules)), KeyringTrust())
     for line in lines:
         machine.accept(line)
     return machine

@@ -38,6 +38,7 @@ from bibank.model.timestamp import parse_timestamp
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import Refusal
 from bibank.risk.view import RiskView
+from bibank.signing.trust import KeyringTrust
 from bibank.testing.strategies import History, genesis_marks, histories, unsigned_entries
 from tests.journal.machines import (
     ALICE,
@@ -125,7 +126,7 @@ def play(
         check_views(sealed, machine)
         done.append(sealed)
         if close:
-            machine.close_group()
+            machine.settle()
     return done
 
 
@@ -144,11 +145,11 @@ def test_what_propose_seals_accept_takes(
 
     The lines replay, by the fast path and by the slow one, into the same state, rules' memory included.
     """
-    machine = LedgerMachine(RiskEngine([Diary()] if with_memory else []))
+    machine = LedgerMachine(RiskEngine([Diary()] if with_memory else []), KeyringTrust())
     lines = [line for sealed in play(history, clock, machine) for line in sealed.lines]
     fast, slow = accept(lines), accept(lines, rules=[Diary()])
     for each in (machine, fast, slow):
-        each.close_group()
+        each.settle()
         assert not each.in_batch
     expected, quick, slowly = state(machine), state(fast), state(slow)
     remembered = slowly.pop("memory")
@@ -170,8 +171,8 @@ def test_every_kind_of_entry_goes_through(draft: UnsignedEntry) -> None:
         return
     assert draft.intent in (TransactionIntent.DEPOSIT, TransactionIntent.TRADE) or draft.postings
     replayed = accept([*lines, *sealed.lines])
-    replayed.close_group()
-    machine.close_group()
+    replayed.settle()
+    machine.settle()
     assert state(replayed) == state(machine)
 
 
@@ -182,7 +183,7 @@ def test_any_opening_founds_a_ledger(mark: Any, draft: UnsignedEntry) -> None:
     assert isinstance(entry, UnsignedEntry)
     assert isinstance(record, UnsignedRecord)
     entry = attrs.evolve(entry, postings=draft.postings)
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     sealed = propose(machine, entry, record)
     replayed = accept(sealed.lines)
     assert machine.ledger_id == replayed.ledger_id == record.subject
@@ -194,7 +195,7 @@ def test_any_opening_founds_a_ledger(mark: Any, draft: UnsignedEntry) -> None:
 
 def test_views_are_entries_and_records() -> None:
     """Sealed drafts are shown as people read them."""
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     sealed = propose(machine, *founding())
     assert isinstance(sealed.view(0), JournalEntry)
     assert isinstance(sealed.view(1), JournalRecord)
@@ -227,7 +228,7 @@ def test_ends_of_time(moment: datetime) -> None:
     lines += propose(machine, deposit("A", "1 USDT", correlation_id="r"), now=moment).lines
     replayed = accept(lines)
     for each in (machine, replayed):
-        each.close_group()
+        each.settle()
     assert state(replayed) == state(machine)
 
 
@@ -252,7 +253,7 @@ def test_write_groups() -> None:
     groups = [propose(machine, one).group, propose(machine, one, two).group, propose(machine, two).group]
     assert groups == [3, 3, 3]
     assert propose(machine, one, now=later(days=1)).group == 7
-    machine.close_group()
+    machine.settle()
     assert propose(machine, one, now=later(days=1)).group == 8
     assert propose(machine, one, now=later(days=1)).group == 8
 
@@ -286,7 +287,7 @@ def test_largest_batch() -> None:
     sealed = propose(machine, *[one] * 8_192)
     replayed = accept([*lines, *sealed.lines])
     for each in (machine, replayed):
-        each.close_group()
+        each.settle()
     assert state(replayed) == state(machine)
     assert machine.entries == 8_193
 
@@ -402,7 +403,7 @@ def test_netting_within_an_entry() -> None:
     sealed = propose(machine, draft)
     replayed = accept([*lines, *sealed.lines])
     for each in (machine, replayed):
-        each.close_group()
+        each.settle()
     assert state(replayed) == state(machine)
 
 
@@ -427,7 +428,7 @@ BAD_FOUNDINGS: dict[str, list[Draft]] = {
 @pytest.mark.parametrize("with_memory", [False, True])
 def test_journal_begins_with_its_genesis_batch(name: str, with_memory: Any) -> None:
     """Nothing else is sealed as line 1: replay would refuse it for ever."""
-    machine = LedgerMachine(RiskEngine([Diary()] if with_memory else []))
+    machine = LedgerMachine(RiskEngine([Diary()] if with_memory else []), KeyringTrust())
     before = state(machine)
     batch = PreparedBatch(BAD_FOUNDINGS[name])
     for call in (machine.preview, machine.propose):

@@ -110,7 +110,6 @@ def check_every_method_raises(ledger: bb.Ledger, error: type[bb.BibankError]) ->
             bb.InsufficientBalance,
         ),
         (bb.InvalidValue("planted"), bb.CommitOutcomeUnknown, bb.InvalidValue),
-        (bb.StoreUnavailable("planted"), bb.StoreUnavailable, None),
         (bb.CommitOutcomeUnknown("planted"), bb.CommitOutcomeUnknown, None),
         (bb.HeadConflict("planted"), bb.HeadConflict, None),
         (bb.LedgerClosed("planted"), bb.LedgerClosed, None),
@@ -219,6 +218,33 @@ def test_two_ledgers_over_one_store_do_not_overwrite_each_other() -> None:
     with pytest.raises(bb.HeadConflict):
         one.commit_batch([deposit("A", "1 USDT"), deposit("A", "1 USDT")])
     assert bb.Ledger(store=store).audit().lines == 4
+
+
+@pytest.mark.parametrize("how", ["commit", "commit_batch", "commit_each"])
+def test_what_was_certainly_not_written_is_taken_back(
+    ledger: bb.Ledger, store: FailingStore, how: str
+) -> None:
+    """A store that refused before writing leaves the ledger as it was, and the same commit passes later."""
+    store.error = bb.StoreUnavailable("planted")
+    draft = transfer("ALICE", "BOB", "1 USDT")
+    before = ledger.head, ledger.accounts()
+    for _ in range(2):
+        with pytest.raises(bb.StoreUnavailable):
+            getattr(ledger, how)(draft if how == "commit" else [draft])
+        assert (ledger.head, ledger.accounts()) == before
+    store.error = None
+    getattr(ledger, how)(draft if how == "commit" else [draft])
+    assert ledger.head.sequence == before[0].sequence + 1
+    assert ledger.audit().lines == ledger.head.sequence
+
+
+def test_a_store_that_took_what_it_refused_poisons(ledger: bb.Ledger, store: FailingStore) -> None:
+    """A store that says it refused, and wrote all the same, is ahead of memory: the ledger stops."""
+    store.error, store.takes_first = bb.StoreUnavailable("planted"), True
+    with pytest.raises(bb.StoreUnavailable):
+        ledger.commit(transfer("ALICE", "BOB", "1 USDT"))
+    store.error = None
+    check_every_method_raises(ledger, bb.LedgerPoisoned)
 
 
 def test_a_refusal_of_a_ledger_that_fell_behind_is_still_a_refusal() -> None:

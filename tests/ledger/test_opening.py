@@ -8,7 +8,16 @@ from uuid import UUID
 import pytest
 
 import bibank as bb
-from tests.store.journals import DAYS, StillClock, counted_bytes, day_files, deposit, tree, write_journal
+from tests.store.journals import (
+    DAYS,
+    SIGNER,
+    StillClock,
+    counted_bytes,
+    day_files,
+    deposit,
+    tree,
+    write_journal,
+)
 
 REQUEST = UUID("12345678-1234-5678-1234-567812345678")
 
@@ -73,9 +82,11 @@ def test_two_ledgers_have_two_ids(tmp_path: Path) -> None:
 
 
 def test_the_same_randomness_and_clock_give_the_same_bytes(tmp_path: Path) -> None:
-    """Nothing but clock and entropy enters a journal from outside."""
+    """Nothing but clock, entropy and key enters a journal from outside."""
     for name in ("one", "two"):
-        with bb.Ledger.create(tmp_path / name, clock=StillClock(), entropy=counted_bytes) as ledger:
+        with bb.Ledger.create(
+            tmp_path / name, signer=SIGNER, clock=StillClock(), entropy=counted_bytes
+        ) as ledger:
             ledger.commit(deposit("A", "1 USDT"))
     assert day_files(tmp_path / "one") == day_files(tmp_path / "two")
 
@@ -208,7 +219,7 @@ def test_in_memory_needs_no_disk() -> None:
     with bb.Ledger.in_memory({"USDT": "5"}, name="note") as ledger:
         ledger.deposit("A", "1 USDT", correlation_id="r1")
         assert ledger.audit().lines == 3
-        assert repr(ledger) == f"<Ledger {ledger.ledger_id} in <MemoryStore of 3 lines>, line 3, unsigned>"
+        assert repr(ledger) == f"<Ledger {ledger.ledger_id} in <MemoryStore of 3 lines>, line 3, Unsigned>"
 
 
 def test_a_ledger_is_composed_by_hand() -> None:
@@ -233,11 +244,13 @@ def test_a_store_that_is_none_is_refused(store: object) -> None:
 
 
 def test_a_repr_says_where_and_in_which_state(home: Path) -> None:
-    """The repr names id, home, line, that nothing is signed, and whether the ledger is open."""
-    ledger = bb.Ledger.create(home)
-    assert repr(ledger) == f"<Ledger {ledger.ledger_id} in '{home}', line 2, unsigned>"
-    ledger.close()
-    assert repr(ledger) == f"<Ledger {ledger.ledger_id} in '{home}', line 2, unsigned, closed>"
+    """The repr names id, home, line, who signs if anybody does, and whether the ledger is open."""
+    for keyring, signed in ((None, "signed by SYSTEM"), (bb.Keyring.unsigned(), "Unsigned")):
+        ledger = bb.Ledger.create(home / signed, keyring=keyring)
+        shown = f"<Ledger {ledger.ledger_id} in '{home / signed}', line 2, {signed}"
+        assert repr(ledger) == f"{shown}>"
+        ledger.close()
+        assert repr(ledger) == f"{shown}, closed>"
 
 
 def test_leaving_the_block_closes(home: Path) -> None:

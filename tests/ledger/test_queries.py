@@ -102,8 +102,20 @@ def test_an_audit_covers_the_whole_journal(ledger: bb.Ledger) -> None:
     assert report.covered == LAST
     assert report.head == ledger.head
     assert report.ledger_id == ledger.ledger_id
-    assert any("unsigned" in gap for gap in report.not_covered)
+    assert isinstance(report.verdict, bb.SelfConsistent)
+    assert report.fingerprint == ledger.keyring.fingerprint
+    assert report.suspect == ()
     assert f"head {LAST} {ledger.head.hash}" in str(report)
+
+
+def test_an_audit_says_what_it_did_not_verify(ledger: bb.Ledger) -> None:
+    """An unsigned ledger proves no author; a signed one, looked at as a chain, proves none either."""
+    report = ledger.audit()
+    gap = "signatures: present" if ledger.keyring.keys else "the ledger is unsigned"
+    assert any(gap in found for found in report.not_covered)
+    assert report.signatures == 0
+    verified = ledger.audit(level="signatures")
+    assert verified.signatures == (LAST if ledger.keyring.keys else 0)
 
 
 @pytest.fixture

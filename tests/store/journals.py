@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import bibank as bb
 from bibank import drafts
+from bibank.signing import Ed25519Signer, make_key_file
 
 DAYS = ("2026-01-25", "2026-01-26", "2026-01-27")
 NEWEST = f"{DAYS[2]}.jsonl"
@@ -34,6 +35,17 @@ def counted_bytes(size: int) -> bytes:
     return bytes(range(size))
 
 
+SIGNER = Ed25519Signer(counted_bytes(32), signer_id="SYSTEM")
+"""The signer of the key that `put_key` puts into a home."""
+
+
+def put_key(path: Path) -> None:
+    """Give a home the same key at each run, as an interrupted creation would leave one."""
+    file = path / "keys" / "SYSTEM.key"
+    if not file.exists():
+        make_key_file(file, signer_id="SYSTEM", entropy=counted_bytes)
+
+
 def deposit(owner: str, money: str) -> bb.UnsignedEntry:
     """A draft of the everyday kind."""
     return drafts.deposit(owner, money, correlation_id="r1")
@@ -44,14 +56,21 @@ def transfer(payer: str, payee: str, money: str) -> bb.UnsignedEntry:
     return drafts.transfer(payer, payee, money, correlation_id="r2")
 
 
-def write_journal(path: Path) -> None:
+def write_journal(path: Path, *, keyring: bb.Keyring | None = None) -> None:
     """Three day files; the newest has a lone line, a batch of 3, a group of several batches, a lone line.
 
     Lines: day 1: 1-2 genesis, 3. Day 2: 4. Day 3: 5, 6-8 one batch, 9 10-11 12 one group, 13.
     """
     clock = StillClock()
+    if keyring is None:
+        put_key(path)
     with bb.Ledger.create(
-        path, opening={"USDT": "9"}, clock=clock, durability="none", entropy=counted_bytes
+        path,
+        opening={"USDT": "9"},
+        clock=clock,
+        durability="none",
+        entropy=counted_bytes,
+        keyring=keyring,
     ) as made:
         made.commit(deposit("A", "5 USDT"))
         clock.set(DAYS[1])
@@ -84,7 +103,8 @@ def tree(path: Path) -> dict[str, bytes | None]:
 
 
 def put(path: Path, files: dict[str, bytes]) -> Path:
-    """Make a home whose journal holds exactly these files."""
+    """Make a home with the key of these tests, whose journal holds exactly these files."""
+    put_key(path)
     journal = path / "journal"
     journal.mkdir(parents=True, exist_ok=True)
     for old in journal.iterdir():

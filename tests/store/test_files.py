@@ -278,4 +278,6 @@ def test_a_foreign_platform_cannot_hold_a_home(tmp_path: Path, monkeypatch: pyte
 def test_put_is_exact(tmp_path: Path) -> None:
     """The helper that lays out journals writes what it is told and nothing else."""
     put(tmp_path, {"2026-01-25.jsonl": b"x"})
-    assert tree(tmp_path) == {"journal": None, "journal/2026-01-25.jsonl": b"x"}
+    found = tree(tmp_path)
+    assert (found.pop("keys"), found.pop("keys/SYSTEM.key") is None) == (None, False)
+    assert found == {"journal": None, "journal/2026-01-25.jsonl": b"x"}

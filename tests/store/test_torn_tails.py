@@ -18,6 +18,7 @@ from tests.store.journals import (
     day_files,
     deposit,
     put,
+    put_key,
     tree,
     whole_batches,
     write_journal,
@@ -49,8 +50,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def open_home(home: Path) -> bb.Ledger:
-    """Open on the day of the newest file, without waiting for the disk."""
-    return bb.Ledger.open(home, clock=StillClock(DAYS[2]), durability="none")
+    """Open on the day of the newest file, thousands of times: neither disk nor Ed25519 is waited for."""
+    return bb.Ledger.open(home, verify="chain", clock=StillClock(DAYS[2]), durability="none")
 
 
 def torn_files(home: Path) -> dict[str, bytes]:
@@ -93,12 +94,18 @@ def check_works_on(home: Path, files: dict[str, bytes], end: Whole, where: str) 
     assert stored_lines(day_files(home))[: end.sequence] == stored_lines(kept), where
 
 
+@pytest.mark.parametrize(("keyring", "stride"), [(bb.Keyring.unsigned(), 1), (None, 5)])
 def test_every_cut_of_the_newest_file_keeps_exactly_the_whole_batches(
-    home: Path, files: dict[str, bytes]
+    tmp_path: Path, home: Path, keyring: bb.Keyring | None, stride: int
 ) -> None:
-    """Wherever a write stopped, what was whole is kept, the rest is set aside, and work goes on."""
+    """Wherever a write stopped, what was whole is kept, the rest is set aside, and work goes on.
+
+    Every cut of an unsigned journal; of a signed one, whose lines are longer by a signature, every fifth.
+    """
+    write_journal(tmp_path / "one", keyring=keyring)
+    files = day_files(tmp_path / "one")
     content = files[NEWEST]
-    for cut in range(len(content) + 1):
+    for cut in range(0, len(content) + 1, stride):
         put(home, {**files, NEWEST: content[:cut]})
         end = survivor(content, cut)
         check_opens_at(home, files, end, content[end.offset : cut], f"cut at {cut}")
@@ -125,6 +132,7 @@ def test_an_audit_reports_a_torn_tail_and_repairs_nothing(home: Path, files: dic
 
 def test_every_cut_of_a_genesis_is_no_ledger(tmp_path: Path) -> None:
     """Before its genesis batch is whole a home does not exist; creating it again sets the bytes aside."""
+    put_key(tmp_path / "one")
     with bb.Ledger.create(tmp_path / "one", clock=StillClock(), entropy=counted_bytes):
         pass
     ((name, content),) = day_files(tmp_path / "one").items()

@@ -135,9 +135,11 @@ class JsonlStore:
         handle = self._files.open_append(name)
         try:
             self._files.fsync_dir()
-        except OSError as error:
-            self._poison = f"making {name} known to its directory failed: {error.strerror}"
+        except BaseException as error:  # an interrupt leaves no handle behind either
             self._files.close(handle)
+            if not isinstance(error, OSError):
+                raise
+            self._poison = f"making {name} known to its directory failed: {error.strerror}"
             raise StoreUnavailable(f"{self._poison}; nothing was written") from error
         older, self._handle, self._handle_name = self._handle, handle, name
         if older is not None:
