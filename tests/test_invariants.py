@@ -155,7 +155,11 @@ def test_must_not_2_let_unbalanced_entries_commit(ledger: bb.Ledger) -> None:
 def test_must_not_3_generate_a_correlation_id(ledger: bb.Ledger) -> None:
     """5.2 (3): every door refuses a request without one; what is stored is what the caller gave."""
     before = ledger.head
-    verbs: list[tuple[Callable[..., object], tuple[str, ...]]] = [(ledger.deposit, ("A",)), (ledger.withdraw, ("A",)), (ledger.transfer, ("A", "B"))]
+    verbs: list[tuple[Callable[..., object], tuple[str, ...]]] = [
+        (ledger.deposit, ("A",)),
+        (ledger.withdraw, ("A",)),
+        (ledger.transfer, ("A", "B")),
+    ]
     for verb, parties in verbs:
         with pytest.raises(bb.MissingCorrelationId):
             verb(*parties, "1 USDT")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 
 import bibank as bb
+from bibank.ledger import Item
 from bibank.store.jsonl.plan import plan_journal
 from tests.faults.faulty_files import FAULTS_OF, Fault, FaultyFiles
 from tests.store.journals import (
@@ -47,7 +47,7 @@ def found_and_commit(run: Run, clock: StillClock) -> None:
             clock.set(day)
             run.acknowledged = ledger.commit(deposit("A", "5 USDT")).sequence
             run.acknowledged = ledger.commit_batch([transfer("A", "B", "1 USDT")] * 3)[-1].sequence
-            several = [
+            several: list[Item] = [
                 deposit("C", "1 BTC"),
                 transfer("A", "B", "999 USDT"),
                 [transfer("C", "A", "1 BTC")] * 1,
@@ -81,7 +81,8 @@ def torn_home(home: Path) -> Path:
 
 
 def perform(name: str, home: Path, *, fail_at: int = 0, fault: Fault = Fault.EIO) -> Run:
-    """Run a workload in a fresh home, with one fault."""
+    """Run a workload in a fresh home, with one fault; it leaves no descriptor open."""
+    before = set(os.listdir("/dev/fd"))
     if name == "found":
         (home / "journal").mkdir(parents=True)
         work = found_and_commit
@@ -93,6 +94,7 @@ def perform(name: str, home: Path, *, fail_at: int = 0, fault: Fault = Fault.EIO
         work(run, StillClock())
     except (bb.BibankError, KeyboardInterrupt) as error:  # anything else is a bug and comes out
         run.error = error
+    assert set(os.listdir("/dev/fd")) == before, f"{name}: call {fail_at}: {fault.value}"
     return run
 
 
@@ -107,13 +109,10 @@ def whole_lengths(lines: list[bytes]) -> set[int]:
 
 
 @pytest.fixture(autouse=True)
-def fast_syncs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The disk itself does not fail here, so it need not be waited for; no descriptor may be left open."""
+def fast_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk itself does not fail here, so it need not be waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("bibank.store.jsonl.files._sync_content", lambda handle: None)
-    before = set(os.listdir("/dev/fd"))
-    yield
-    assert set(os.listdir("/dev/fd")) == before
 
 
 def check_after_fault(home: Path, run: Run, reference: list[bytes], where: str) -> None:

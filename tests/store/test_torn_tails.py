@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
+from bibank.store.jsonl import tail
+from bibank.store.jsonl.files import OsFiles
+from bibank.store.jsonl.plan import plan_journal
+from bibank.stores import Head
 from tests.store.journals import (
     DAYS,
     NEWEST,
@@ -363,3 +368,63 @@ def test_a_forged_tail_is_not_repaired(home: Path, files: dict[str, bytes]) -> N
         bb.Ledger.open(home)
     assert (caught.value.file, caught.value.line) == (middle, 1)
     assert day_files(home) == before
+
+
+def test_a_wrong_line_inside_a_tear_is_refused(home: Path, files: dict[str, bytes]) -> None:
+    """A complete line whose content was changed is no tear, in an unfinished batch and behind a hole too."""
+    lines = files[NEWEST].splitlines(keepends=True)
+    unfinished = [*lines[:2], lines[2].replace(b'"amount":"1"', b'"amount":"2"')]  # 6 and 7 of 6 to 8
+    behind = [*lines[:4], bytes(40) + lines[4][40:], lines[5].replace(b'"1"', b'"2"'), *lines[6:8]]  # 9 to 12
+    for damaged, line in ((unfinished, 3), (behind, 6)):
+        content = b"".join(damaged)
+        put(home, {**files, NEWEST: content})
+        with pytest.raises(bb.JournalCorrupt, match="hash") as caught:
+            bb.Ledger.open(home)
+        assert (caught.value.file, caught.value.line) == (NEWEST, line)
+        assert not isinstance(caught.value, bb.JournalTorn)
+        assert day_files(home)[NEWEST] == content
+
+
+def test_an_older_file_that_ends_in_garbage_is_refused_beside_an_empty_newest(
+    home: Path, files: dict[str, bytes]
+) -> None:
+    """The last line that there is decides what comes next; when it is none, the journal is corrupt."""
+    middle = f"{DAYS[1]}.jsonl"
+    put(home, {**files, middle: files[middle] + b"garbage\n", NEWEST: b""})
+    for look in (bb.Ledger.open, bb.audit_home):
+        with pytest.raises(bb.JournalCorrupt, match="JSON") as caught:
+            look(home)
+        assert (caught.value.file, caught.value.line, caught.value.sequence) == (middle, 2, 5)
+
+
+def test_the_quick_look_and_the_walk_agree(home: Path, files: dict[str, bytes]) -> None:
+    """A file that ends in a whole batch is judged by its last group; reading all of it says the same."""
+    content = files[NEWEST]
+    ledger_id = json.loads(files[f"{DAYS[0]}.jsonl"].splitlines()[0])["metadata"]["bb.ledger"]
+    before = Head(BEFORE, json.loads(files[f"{DAYS[1]}.jsonl"])["hash"])
+    for end in whole_batches(content, before=BEFORE)[1:]:
+        put(home, {**files, NEWEST: content[: end.offset]})
+        port = OsFiles(home / "journal")
+        quick = tail.examine_tail(port, NEWEST, before=before, ledger_id=ledger_id)
+        walked = tail._Examination(port, NEWEST, before, ledger_id).run()
+        assert quick == walked
+        assert quick.head is not None
+        assert (quick.content, quick.head.sequence, quick.torn) == (end.offset, end.sequence, None)
+
+
+def test_a_torn_file_that_shrinks_is_not_cut(home: Path, files: dict[str, bytes]) -> None:
+    """Torn bytes that cannot all be read are not cut off."""
+
+    class Shrinking(OsFiles):
+        def read(self, name: str, *, offset: int, size: int) -> bytes:
+            """Give one byte less than there is of the torn bytes."""
+            data = super().read(name, offset=offset, size=size)
+            return data[:-1] if data.endswith(b"torn") else data
+
+    put(home, {**files, NEWEST: files[NEWEST] + b"torn"})
+    plan = plan_journal(OsFiles(home / "journal"))
+    plan._files = Shrinking(home / "journal")
+    with pytest.raises(bb.StoreUnavailable, match="shrank"):
+        plan.repair()
+    assert day_files(home)[NEWEST] == files[NEWEST] + b"torn"
+    (home / "journal" / f"{NEWEST}.torn-14").unlink()

@@ -76,7 +76,7 @@ def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[tupl
             cut += len(rest) - MAX_LINE_BYTES - 1
             rest = rest[: MAX_LINE_BYTES + 1]
     if rest:
-        yield rest, end + cut + len(rest) + 1
+        yield rest, stop + 1
 
 
 class Days:

@@ -132,17 +132,17 @@ class JsonlStore:
         """Open the day file; a new one is made known to its directory before it is written."""
         if self._handle is not None and self._handle_name == name:
             return self._handle
-        handle = self._files.open_append(name)
+        older, self._handle, self._handle_name = self._handle, None, ""
+        if older is not None:
+            self._files.close(older)
+        self._handle = self._files.open_append(name)
         try:
             self._files.fsync_dir()
         except OSError as error:
             self._poison = f"making {name} known to its directory failed: {error.strerror}"
-            self._files.close(handle)
             raise StoreUnavailable(f"{self._poison}; nothing was written") from error
-        older, self._handle, self._handle_name = self._handle, handle, name
-        if older is not None:
-            self._files.close(older)
-        return handle
+        self._handle_name = name
+        return self._handle
 
     def _note(self, name: str, group: LineGroup, size: int) -> None:
         """Index what is durable now."""
