@@ -13,7 +13,7 @@ from datetime import date
 
 import attrs
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn
+from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalError, JournalTorn
 from bibank.home import Home
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
@@ -25,7 +25,7 @@ from bibank.risk.engine import RiskEngine
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
 
-Place = Callable[[JournalCorrupt], JournalCorrupt]
+Place = Callable[[JournalError], JournalError]
 """Adds file and line to an error, where the store has files."""
 
 Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
@@ -55,6 +55,8 @@ class AuditReport:
             f"{self.lines} lines ({self.entries} entries, {self.records} records), {self.accounts} accounts",
             f"head {self.head.sequence} {self.head.hash}",
         ]
+        if self.covered != self.lines:
+            lines.append(f"{self.covered} of the lines lie in the range that was asked for")
         return "\n".join([*lines, *(f"not covered: {gap}" for gap in self.not_covered)])
 
 
@@ -89,7 +91,7 @@ def audit_lines(
             raise JournalTorn("the last batch is unfinished", sequence=machine.head.sequence + 1)
         if not machine.head.sequence:
             raise JournalTorn("the journal is empty", sequence=1)
-    except JournalCorrupt as error:
+    except JournalError as error:
         raise place(error) from error.__cause__
     _check_totals(machine)
     if balances is not None and balances != {account.text: account.balance for account in machine.book}:

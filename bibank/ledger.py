@@ -25,6 +25,7 @@ from bibank.errors import (
     IntentViolation,
     InvalidType,
     JournalCorrupt,
+    JournalError,
     excerpt,
 )
 from bibank.home import Home
@@ -79,8 +80,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     ) -> None:
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
-        machine = LedgerMachine(risk if risk is not None else RiskEngine())
-        committer = Committer(machine, store, clock if clock is not None else SystemClock())
+        machine = LedgerMachine(_engine(risk))
+        committer = Committer(machine, store, _clock(clock))
         _replay(machine, store.read(), place=Placer(store))
         self._assemble(committer, home=None, trace=None)
         if not machine.head.sequence:
@@ -137,7 +138,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """Open a home for writing; every line is verified first.
 
         Raises `HomeNotFound` (and touches nothing), `LedgerBusy`, `JournalCorrupt`,
-        `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged.
+        `UnsupportedFormat`, `StoreUnavailable`, and `RuleFailed` when a rule cannot take what the journal
+        holds. A torn tail is set aside and logged.
         """
         _check_durability(durability)
         home = Home(path)
@@ -187,8 +189,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     def _from_plan(
         cls, home: Home, plan: OpenPlan, risk: RiskEngine | None, clock: Clock | None, durability: Durability
     ) -> Self:
-        machine = LedgerMachine(risk if risk is not None else RiskEngine())
         try:
+            machine = LedgerMachine(_engine(risk))
             _replay(machine, plan.read(), place=plan.place)
             store = plan.repair(durability=durability)
         except BaseException:
@@ -196,7 +198,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
             raise
         ledger = cls.__new__(cls)
         ledger._assemble(  # noqa: SLF001 - a class method building its own class
-            Committer(machine, store, clock if clock is not None else SystemClock()), home=home, trace=None
+            Committer(machine, store, _clock(clock)), home=home, trace=None
         )
         return ledger
 
@@ -311,6 +313,24 @@ def _founding(opening: Opening | None, *, name: str, nonce: str, correlation_id:
     )
 
 
+def _engine(risk: RiskEngine | None) -> RiskEngine:
+    """Take a host's engine for this ledger, or make the default one."""
+    if risk is None:
+        return RiskEngine().claim()
+    if not isinstance(risk, RiskEngine):
+        raise ConfigurationError(f"risk is a RiskEngine, not {type(risk).__name__}")
+    return risk.claim()
+
+
+def _clock(clock: Clock | None) -> Clock:
+    """Take a host's clock, or the system's."""
+    if clock is None:
+        return SystemClock()
+    if not callable(getattr(clock, "now", None)):
+        raise ConfigurationError(f"a clock has a now method; {type(clock).__name__} has none")
+    return clock
+
+
 def _check_durability(durability: object) -> None:
     """Refuse a misspelled durability, which would otherwise be none."""
     if durability not in ("sync", "none"):
@@ -342,7 +362,7 @@ def _replay(
     machine: LedgerMachine,
     lines: Iterable[bytes],
     *,
-    place: Callable[[JournalCorrupt], JournalCorrupt] = lambda error: error,
+    place: Callable[[JournalError], JournalError] = lambda error: error,
 ) -> None:
     """Bring a new machine to where the journal stands."""
     accept = machine.accept
@@ -351,6 +371,6 @@ def _replay(
             accept(line)
         if machine.in_batch:
             raise JournalCorrupt("the last batch is unfinished", sequence=machine.head.sequence + 1)
-    except JournalCorrupt as error:
+    except JournalError as error:
         raise place(error) from error.__cause__
     machine.close_group()

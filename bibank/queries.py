@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bibank.audit import AuditReport, audit_lines
 from bibank.committer import Committer
-from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
+from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, JournalError, UnknownSequence
 from bibank.journal.accounts import Account
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
@@ -21,6 +21,9 @@ from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
 from bibank.store.protocol import LedgerStore
+
+_ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
+"""What a listing of entries prints; hashes and marks are in the rows."""
 
 
 class Queries:
@@ -53,7 +56,7 @@ class Queries:
         if limit is not None and limit < 0:
             raise InvalidValue(f"limit {limit} is negative")
         found = (line for line in self._lines(after_sequence) if isinstance(line, JournalEntry))
-        return Table(islice(found, limit), row_type=JournalEntry)
+        return Table(islice(found, limit), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
 
     def accounts(self, prefix: str = "") -> Table[AccountBalance]:
         """List the accounts whose key begins with a text, sorted by key, each with its balance."""
@@ -174,7 +177,7 @@ class Placer:
     def __init__(self, store: LedgerStore) -> None:
         self._locate = getattr(store, "locate", None)
 
-    def __call__(self, error: JournalCorrupt) -> JournalCorrupt:
+    def __call__(self, error: JournalError) -> JournalError:
         """Give the same error, placed."""
         if self._locate is None or error.file is not None:
             return error

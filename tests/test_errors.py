@@ -18,11 +18,13 @@ from bibank.errors import (
     InvalidType,
     InvalidValue,
     JournalCorrupt,
+    JournalError,
     JournalTorn,
     LedgerBusy,
     Refused,
     RuleFailed,
     UnbalancedEntry,
+    UnsupportedFormat,
     excerpt,
 )
 from bibank.model.account import AccountKey
@@ -67,6 +69,7 @@ TABLE = {
     "InvalidType": ("InvalidInput", "invalid_type", False),
     "InvalidValue": ("InvalidInput", "invalid_value", False),
     "JournalCorrupt": ("IntegrityError", "journal_corrupt", False),
+    "JournalError": ("IntegrityError", "journal_error", False),
     "JournalTorn": ("IntegrityError", "journal_torn", False),
     "KeystoreError": ("KeystoreError", "keystore", False),
     "LedgerBusy": ("StoreError", "ledger_busy", True),
@@ -104,7 +107,7 @@ def example(cls: type[BibankError]) -> BibankError:
         return cls(asset="USDT", imbalance=SignedAmount(-5))
     if issubclass(cls, IntentViolation):
         return cls(intent=TransactionIntent.TRADE, reason="because")
-    if issubclass(cls, JournalCorrupt):
+    if issubclass(cls, JournalError):
         return cls("bits", sequence=7, file="2026-01-25.jsonl", line=3)
     if issubclass(cls, LedgerBusy):
         return cls("busy", pid=42, host="here")
@@ -159,6 +162,8 @@ def test_attributes_and_texts() -> None:
     corrupt = JournalCorrupt("bits", sequence=7, file="f.jsonl", line=3)
     assert str(corrupt) == "f.jsonl:3: bits"
     assert (corrupt.reason, corrupt.sequence, corrupt.file, corrupt.line) == ("bits", 7, "f.jsonl", 3)
+    assert issubclass(UnsupportedFormat, JournalError)
+    assert not issubclass(UnsupportedFormat, JournalCorrupt)
     assert str(JournalTorn("end", sequence=8)) == "line 8 of the journal: end"
     assert (LedgerBusy("x", pid=None, host=None).pid, LedgerBusy("x", pid=1, host="h").host) == (None, "h")
     violation = IntentViolation(intent=TransactionIntent.FEE, reason="because")

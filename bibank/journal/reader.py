@@ -121,6 +121,8 @@ class LineReader:
             units = _amount_units(amount)
             first, second = self._account(accounts[0]), self._account(accounts[1])
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
+            if "bb." in metadata:
+                return False
             if metadata != "{}":
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
         except BibankError:

@@ -113,6 +113,8 @@ class AccountKey:
         cls, *, category: AccountCategory, segment: str, id: str, asset: str, sub_account: str
     ) -> AccountKey:
         """Build a key from its five parts."""
+        if not isinstance(category, AccountCategory):
+            raise InvalidType(f"category is an AccountCategory, not {type(category).__name__}")
         return cls(f"{category.value}:{segment}:{id}:{asset}:{sub_account}")
 
     @property
@@ -134,6 +136,15 @@ class AccountKey:
 
     def __lt__(self, other: object) -> bool:
         return self.text < other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        return self.text <= other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        return self.text > other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        return self.text >= other.text if isinstance(other, AccountKey) else NotImplemented
 
 
 Owner = str | UUID | AccountKey

@@ -1,4 +1,4 @@
-"""Balances by account in SQLite: what an owner has, without replaying the journal for each question.
+"""Balances by account in SQLite: what an owner has, kept in a file that can be thrown away.
 
 SQLite's integers have 64 bits, a balance has 128: balances are stored as canonical amount text and
 summed here, so they are exact whatever their size.

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from bibank.errors import JournalCorrupt
+from bibank.errors import JournalCorrupt, JournalError
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import Head
 from bibank.model.record import JournalLine
 from bibank.risk.engine import RiskEngine
 
-Place = Callable[[JournalCorrupt], JournalCorrupt]
+Place = Callable[[JournalError], JournalError]
 """Adds file and line to an error, where the journal has files."""
 
 
@@ -64,5 +64,5 @@ def verified_batches(
                 batch = []
         if batch:
             raise JournalCorrupt("the last batch is unfinished", sequence=position.sequence + 1)
-    except JournalCorrupt as error:
+    except JournalError as error:
         raise place(error) from error.__cause__

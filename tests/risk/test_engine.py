@@ -141,7 +141,7 @@ def test_rules_are_asked_in_order_and_the_first_refusal_wins() -> None:
     first = Rule("first/1")
     second = Rule("second/2", lambda entry, view: Refusal(message="no", advice="ask later"))
     third = Rule("third/3", lambda entry, view: Refusal(message="never", advice="go away"))
-    machine, _ = founded_without(first, second, third)
+    machine, _ = replayed_with(first, second, third)
     names = RiskEngine([first, second, third]).rule_names
     assert names == ("sufficiency/1", "first/1", "second/2", "third/3")
     error = refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r"))
@@ -153,8 +153,8 @@ def test_rules_are_asked_in_order_and_the_first_refusal_wins() -> None:
     assert (first.asked, second.asked) == (2, 2)
 
 
-def founded_without(*rules: Any) -> tuple[LedgerMachine, list[bytes]]:
-    """Found a ledger without its rules, which would refuse the genesis, and replay it with them."""
+def replayed_with(*rules: Any) -> tuple[LedgerMachine, list[bytes]]:
+    """Found a ledger without rules, and replay it with some."""
     _, lines = found()
     return accept(lines, rules=rules), lines
 
@@ -181,7 +181,7 @@ def test_figures_of_a_refusal_pass_through() -> None:
         "shortfall": SignedAmount(1),
     }
     rule = Rule("figures/1", lambda entry, view: Refusal(message="no", advice="less", **figures))
-    machine, _ = founded_without(rule)
+    machine, _ = replayed_with(rule)
     error = refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r"))
     assert {name: getattr(error, name) for name in figures} == figures
 
@@ -222,7 +222,7 @@ def failing(error: Exception) -> Any:
 )
 def test_rule_that_raises_has_refused(error: Exception) -> None:
     """Whatever a rule raises is a `RuleFailed` with the cause kept, and nothing moves."""
-    machine, _ = founded_without(Rule("broken/1", failing(error)))
+    machine, _ = replayed_with(Rule("broken/1", failing(error)))
     before = state(machine)
     caught = refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r"))
     assert isinstance(caught, RuleFailed)
@@ -234,15 +234,46 @@ def test_rule_that_raises_has_refused(error: Exception) -> None:
 @pytest.mark.parametrize("answer", [True, False, "no", 0, 5, Refused("x", rule="a/1", advice="b"), []])
 def test_rule_that_answers_something_else(answer: Any) -> None:
     """Only None passes; an answer that is no refusal is a failure."""
-    machine, _ = founded_without(Rule("strange/1", lambda entry, view: answer))
+    machine, _ = replayed_with(Rule("strange/1", lambda entry, view: answer))
     assert isinstance(refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r")), Refused)
 
 
-def test_rule_without_a_check() -> None:
-    """A thing with a name alone passes nothing."""
-    hollow: Any = type("Hollow", (), {"name": "hollow/1"})()
-    machine, _ = founded_without(hollow)
-    assert isinstance(refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r")), RuleFailed)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        None,
+        5,
+        Rule("a/1"),
+        [None],
+        ["limit/1"],
+        [Rule],
+        [type("Nameless", (), {"check": lambda self, entry, view: None})()],
+        [type("Hollow", (), {"name": "hollow/1"})()],
+        [type("Broken", (), {"name": "broken/1", "check": "x"})()],
+    ],
+    ids=range(9),
+)
+def test_things_that_are_no_rules(rules: Any) -> None:
+    """A rule is an object with a name and a check, found out when the engine is made."""
+    with pytest.raises(ConfigurationError):
+        RiskEngine(rules)
+
+
+def test_engine_of_one_ledger() -> None:
+    """What rules remember is of one journal: an engine is claimed once."""
+    engine = RiskEngine([Counting()])
+    assert engine.claim() is engine
+    with pytest.raises(ConfigurationError, match="was used by a ledger"):
+        engine.claim()
+
+
+def test_opening_is_not_judged_by_the_hosts_rules() -> None:
+    """A ledger is created whatever its rules would say; they do remember the opening."""
+    strict = Rule("strict/1", lambda entry, view: Refusal(message="no", advice="no"))
+    machine, lines = found(rules=[strict, Counting()])
+    assert strict.asked == 0
+    assert memory(machine) == memory(accept(lines, rules=[strict, Counting()]))
+    assert refusal(machine, deposit("ALICE", "1 USDT", correlation_id="r")).rule == "strict/1"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +344,7 @@ def test_check_remembers_nothing() -> None:
             case _:
                 return None
 
-    machine, _ = founded_without(Rule("scribble/1", scribble))
+    machine, _ = replayed_with(Rule("scribble/1", scribble))
     for correlation_id in ("pass", "refuse", "raise"):
         outcome(machine, [deposit("A", "1 USDT", correlation_id=correlation_id)], NOON)
         assert memory(machine) == {"scribble/1": {}}

@@ -28,7 +28,6 @@ def test_stamp_and_balances() -> None:
     machine.preview(PreparedBatch([transfer("ALICE", "BOB", "40 USDT", correlation_id="r")]), NOON)
     propose(machine, transfer("ALICE", "BOB", "40 USDT", correlation_id="r"), now=later(seconds=2))
     assert seen == [
-        (1, NOON, [("0", "1000"), ("0", "0"), ("0", "0")]),
         (3, later(seconds=1), [("1000", "1100"), ("0", "100"), ("0", "0")]),
         (4, later(seconds=1), [("1100", "1100"), ("100", "60"), ("0", "40")]),
         (4, later(seconds=2), [("1100", "1100"), ("100", "60"), ("0", "40")]),

@@ -226,7 +226,7 @@ def test_a_wrong_line_right_behind_a_range_is_found(
     """The line that ends an audit of a range is itself read and recomputed."""
     name = f"{DAYS[2]}.jsonl"
     first, *rest = files[name].splitlines(keepends=True)
-    home = put(tmp_path / "books", {**files, name: b"".join([first.replace(what, instead, 1), *rest])})
+    home = put(tmp_path / "books", {**files, name: b"".join([first.replace(what, instead), *rest])})
     with pytest.raises(bb.JournalCorrupt, match=reason) as caught:
         bb.audit_home(home, until=date.fromisoformat(DAYS[1]))
     assert (caught.value.file, caught.value.line) == (name, 1)

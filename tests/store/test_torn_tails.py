@@ -295,11 +295,11 @@ def test_a_long_hole_before_a_later_group_is_refused(home: Path, files: dict[str
     content = day_files(home)[NEWEST]
     start = len(files[NEWEST])
     hollow = content[:start] + bytes(150_000) + content[start + 150_000 :]
-    for tail in (b"", b"{", bytes(10)):
-        put(home, {**files, NEWEST: hollow + tail})
+    for end in (b"", b"{", bytes(10)):
+        put(home, {**files, NEWEST: hollow + end})
         with pytest.raises(bb.JournalCorrupt):
             bb.Ledger.open(home)
-        assert day_files(home)[NEWEST] == hollow + tail
+        assert day_files(home)[NEWEST] == hollow + end
 
 
 def test_a_complete_line_that_is_wrong_is_refused(home: Path, files: dict[str, bytes]) -> None:

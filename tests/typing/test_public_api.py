@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, assert_never, assert_type
 from uuid import UUID
 
+import pytest
+
 import bibank as bb
 from bibank import drafts, rules, stores
 
@@ -121,12 +123,9 @@ def test_parts_of_the_host() -> None:
     ledger = bb.Ledger(store=store, risk=bb.RiskEngine([rule]), clock=clock, opening={"USDT": 1})
     ledger.deposit("ALICE", "1 USDT", correlation_id="r1")
     ledger.deposit("ALICE", "1 USDT", correlation_id="r2")
-    try:
+    with pytest.raises(bb.Refused) as caught:
         ledger.deposit("ALICE", "1 USDT", correlation_id="r3")
-    except bb.Refused as refused:
-        assert (refused.rule, refused.advice) == ("limit/1", "wait")
-    else:
-        raise AssertionError("the limit did not hold")
+    assert (caught.value.rule, caught.value.advice) == ("limit/1", "wait")
     assert side_by_match(bb.Side.DEBIT) + side_by_match(bb.Side.CREDIT) == "leftright"
 
 
@@ -140,4 +139,4 @@ if TYPE_CHECKING:
         bb.Amount(1).scaled(1, 3)  # type: ignore[call-arg]  # rounding is always named
         bb.Amount(1).units = 5  # type: ignore[misc]  # values are frozen
         bb.Ledger.in_memory().deposit("ALICE", 5, correlation_id="r")  # type: ignore[arg-type]  # money has an asset
-        bb.Ledger.in_memory().transfer("ALICE", "BOB", "5 USDT", "r")  # type: ignore[misc]  # ids are named
+        bb.Ledger.in_memory().transfer("ALICE", "BOB", "5 USDT", "r")  # type: ignore[call-arg]  # ids are named

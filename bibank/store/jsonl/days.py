@@ -14,7 +14,7 @@ from itertools import islice
 
 import attrs
 
-from bibank.errors import JournalCorrupt
+from bibank.errors import JournalCorrupt, JournalError
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.store.jsonl.files import Files
 
@@ -132,7 +132,7 @@ class Days:
                 return day.name, sequence - day.first_sequence + 1
         return (self.files[0].name if self.files else "", sequence)
 
-    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+    def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""
         if error.file is not None or not self.files:
             return error

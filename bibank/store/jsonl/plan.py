@@ -8,15 +8,25 @@ Directories and files are looked at in this order: lock, day files, tail of the 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from bibank.errors import BibankError, JournalCorrupt, JournalTorn, StoreUnavailable
+from bibank.errors import (
+    BibankError,
+    JournalCorrupt,
+    JournalError,
+    JournalTorn,
+    StoreUnavailable,
+    UnsupportedFormat,
+    excerpt,
+)
 from bibank.journal.codec import MAX_LINE_BYTES, decode_line
 from bibank.model.entry import JournalEntry
+from bibank.model.genesis import FORMAT
 from bibank.model.lines import Head
 from bibank.store.jsonl.days import DayFile, Days, day_names
 from bibank.store.jsonl.files import Files, OsFiles
@@ -45,7 +55,7 @@ class OpenPlan:
         """Give every surviving line from the first on."""
         return self._days.scan()
 
-    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+    def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""
         return self._days.place(error)
 
@@ -154,12 +164,31 @@ def _survey(files: Files, lock: int | None) -> OpenPlan:
     if not names:
         return OpenPlan(files, days, Head(), None, lock)
     _check_plain(files, names, for_writing=lock is not None)
+    _check_format(files, names[0])
+    while len(names) > 1 and not content_end(files, names[-1]):
+        names.pop()  # a day that was begun and never written to
     for name in names[:-1]:
         days.files.append(DayFile(name=name, size=content_end(files, name)))
     before = _head_of_older(files, days)
     tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, days, names[-1]))
     days.files.append(DayFile(name=names[-1], size=tail.content))
     return OpenPlan(files, days, tail.head or before, tail.torn, lock)
+
+
+def _check_format(files: Files, name: str) -> None:
+    """Stop at another format's journal before anything in it is judged by the rules of this one."""
+    first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
+    try:
+        claimed = json.loads(first)["metadata"]["bb.format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return  # not the first line of any version; replay says what is wrong with it
+    if claimed != FORMAT:
+        raise UnsupportedFormat(
+            f"the journal is in format {excerpt(claimed)}; this version reads {FORMAT!r}",
+            sequence=1,
+            file=name,
+            line=1,
+        )
 
 
 def _check_plain(files: Files, names: list[str], *, for_writing: bool) -> None:
