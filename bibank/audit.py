@@ -13,7 +13,7 @@ from datetime import date
 
 import attrs
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalError, JournalTorn
+from bibank.errors import BibankError, InvalidType, InvalidValue, JournalCorrupt, JournalError, JournalTorn
 from bibank.home import Home
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
@@ -73,6 +73,9 @@ def audit_lines(
     `since` and `until` are UTC dates, both inclusive: what lies before is verified but not
     counted in `covered`, what lies after is not read. `balances` (units by account) must come out.
     """
+    for day in (since, until):
+        if day is not None and type(day) is not date:
+            raise InvalidType(f"a range is given as dates, not as {type(day).__name__}")
     if since is not None and until is not None and since > until:
         raise InvalidValue(f"the range from {since} to {until} is empty; 'from' comes first")
     machine = LedgerMachine(RiskEngine())

@@ -108,4 +108,6 @@ def _commit(settings: Settings, correlation_id: str | None, verb: Callable[[Ledg
             note(settings, correlation_id, label="correlation id")
     settings.correlation_id = correlation_id
     with Ledger.open(home.path) as ledger:
-        print_entry(verb(ledger.bind(correlation_id=correlation_id)), settings)
+        entry = verb(ledger.bind(correlation_id=correlation_id))
+        settings.committed = entry.sequence
+        print_entry(entry, settings)

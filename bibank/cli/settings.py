@@ -24,6 +24,8 @@ class Settings:
     home_path: Path | None = None
     as_json: bool = False
     correlation_id: str | None = None
+    committed: int | None = None
+    """The line that was committed: from then on no failure may look as if nothing had happened."""
 
     @property
     def home(self) -> Home:

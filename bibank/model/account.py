@@ -171,12 +171,11 @@ def party_account(owner: Owner, *, asset: str) -> AccountKey:
         if owner.asset != asset:
             raise InvalidAccountKey(f"{owner} is an account in {owner.asset}, the money is in {asset}")
         return owner
-    try:
-        return _available_account(owner, asset)
-    except TypeError:  # not hashable, so it cannot be one
-        raise InvalidType(f"an owner is a str, a UUID or an AccountKey, not {type(owner).__name__}") from None
+    if type(owner) is not str:  # only plain text is looked up: a subclass may compare as it likes
+        owner = owner_id(owner)
+    return _available_account(owner, asset)
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
-def _available_account(owner: str | UUID, asset: str) -> AccountKey:
+def _available_account(owner: str, asset: str) -> AccountKey:
     return AccountKey(f"LIAB:USER:{owner_id(owner)}:{asset}:{AVAILABLE}")

@@ -44,14 +44,17 @@ class VerifiedLine:
 
 
 def verified_batches(
-    lines: Iterable[bytes], *, place: Place = lambda error: error
+    lines: Iterable[bytes], *, place: Place = lambda error: error, machine: LedgerMachine | None = None
 ) -> Iterator[list[VerifiedLine]]:
     """Verify the lines of a journal, from the first on, and give them batch by batch.
+
+    A new `machine` may be given, by who wants to look at its accounts afterwards.
 
     Raises `JournalCorrupt` at the first line that does not follow, after all batches before it, and
     `UnsupportedFormat`.
     """
-    machine = LedgerMachine(RiskEngine())
+    if machine is None:
+        machine = LedgerMachine(RiskEngine())
     position = machine.position
     batch: list[VerifiedLine] = []
     try:

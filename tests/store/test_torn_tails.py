@@ -223,6 +223,18 @@ def test_an_empty_newest_file_is_legal(home: Path, files: dict[str, bytes]) -> N
         assert ledger.entry(14).timestamp.day == 28
 
 
+def test_an_empty_file_of_a_later_day_does_not_stop_the_clock(home: Path, files: dict[str, bytes]) -> None:
+    """A day that was begun by a clock that ran ahead, and never written, keeps nobody from writing today."""
+    put(home, {**files, "2026-03-01.jsonl": b"", "2026-02-01.jsonl": bytes(600)})
+    for sequence in (14, 15):
+        with open_home(home) as ledger:
+            assert ledger.commit(deposit("A", "1 USDT")).sequence == sequence
+    with bb.Ledger.open(home, clock=StillClock("2026-02-01")) as ledger:
+        assert ledger.commit(deposit("A", "1 USDT")).sequence == 16
+    assert [bool(content) for content in day_files(home).values()] == [True, True, True, True, False]
+    assert bb.audit_home(home).lines == 16
+
+
 def test_a_newest_file_of_nuls_only_is_empty(home: Path, files: dict[str, bytes]) -> None:
     """Space that was reserved and never written is no damage."""
     put(home, {**files, "2026-01-28.jsonl": bytes(9000)})

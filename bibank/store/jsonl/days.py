@@ -96,8 +96,16 @@ class Days:
             day.lines = 0
             del day.offsets[:]
             offset = 0
+            dated = b'"timestamp":"%b' % day.name[:10].encode()
             for line, end in segments(self._files, day.name, start=0, stop=day.size):
                 day.note(offset)
+                if dated not in line:
+                    raise JournalCorrupt(
+                        "the line is not of the date that the file is named for",
+                        sequence=day.last_sequence,
+                        file=day.name,
+                        line=day.lines,
+                    )
                 if end > day.size:
                     raise JournalCorrupt(
                         "the last line has no newline, and this is not the newest file",
