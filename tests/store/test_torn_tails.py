@@ -107,7 +107,7 @@ def test_every_cut_of_the_newest_file_keeps_exactly_the_whole_batches(
         put(home, {**files, NEWEST: content[:cut]})
         end = survivor(content, cut)
         check_opens_at(home, files, end, content[end.offset : cut], f"cut at {cut}")
-        if cut % 16 == 0 or content.find(b"\n", cut - 2, cut + 2) >= 0:
+        if cut % 64 == 0 or content.find(b"\n", cut - 2, cut + 2) >= 0:
             check_works_on(home, files, end, f"cut at {cut}")
 
 
