@@ -14,7 +14,16 @@ from typing import Literal
 
 import attrs
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt, JournalTorn, PinMismatch, excerpt
+from bibank.errors import (
+    BibankError,
+    InvalidType,
+    InvalidValue,
+    JournalCorrupt,
+    JournalError,
+    JournalTorn,
+    PinMismatch,
+    excerpt,
+)
 from bibank.home import Home, KeyringFile
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
@@ -29,7 +38,7 @@ from bibank.verification import SignatureChecks
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
 
-Place = Callable[[JournalCorrupt], JournalCorrupt]
+Place = Callable[[JournalError], JournalError]
 """Adds file and line to an error, where the store has files."""
 
 Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
@@ -106,6 +115,8 @@ class AuditReport:
             f"head {self.head.sequence} {self.head.hash}",
             f"keyring {self.fingerprint}, {self.signatures} signatures verified",
         ]
+        if self.covered != self.lines:
+            lines.append(f"{self.covered} of the lines lie in the range that was asked for")
         lines += [f"suspect: {doubt}" for doubt in self.suspect]
         return "\n".join([*lines, *(f"not covered: {gap}" for gap in self.not_covered)])
 
@@ -129,6 +140,9 @@ def audit_lines(
     `level="signatures"` verifies every signature, in that many `workers`. A `pin` that the journal
     does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach.
     """
+    for day in (since, until):
+        if day is not None and type(day) is not date:
+            raise InvalidType(f"a range is given as dates, not as {type(day).__name__}")
     if since is not None and until is not None and since > until:
         raise InvalidValue(f"the range from {since} to {until} is empty; 'from' comes first")
     if level not in ("chain", "signatures"):
@@ -139,7 +153,7 @@ def audit_lines(
         try:
             covered, stopped = _accept_range(machine, lines, since=since, until=until)
             checks.finish()
-        except JournalCorrupt as error:
+        except JournalError as error:
             first = checks.first(error)
             raise place(first) from first.__cause__
     if balances is not None and balances != {account.text: account.balance for account in machine.book}:

@@ -7,11 +7,13 @@ included, poisons the ledger: every later call raises `LedgerPoisoned` until it 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from threading import RLock
+from weakref import WeakSet
 
 from bibank.clock import Clock
 from bibank.errors import (
@@ -35,6 +37,9 @@ from bibank.model.timestamp import check_utc
 from bibank.signing.lines import LineSigner
 from bibank.store.protocol import LedgerStore
 
+_committers: WeakSet[Committer] = WeakSet()
+"""Every committer of this process, for the day it forks."""
+
 
 class Committer:
     """Commits to one machine and one store, for any number of threads."""
@@ -50,6 +55,7 @@ class Committer:
         self._inside = False
         self._poison: str | None = None
         self._closed = False
+        _committers.add(self)
 
     def commit(self, batch: PreparedBatch, *, successor: LineSigner | None = None) -> SealedBatch:
         """Commit one batch: all of it is durable on return, or an error says what happened.
@@ -176,6 +182,13 @@ class Committer:
                 f"the store raised {type(error).__name__}; reopen the ledger to see what is on disk"
             ) from error
 
+    def disown(self) -> None:
+        """In a forked child: the ledger is the parent's, and so is whatever thread held its lock."""
+        self._lock = RLock()
+        self._inside = False
+        if not self._closed:
+            self._poison = "the ledger was opened by the parent of this process"
+
     def _check_usable(self) -> None:
         self._check_outside()
         if self._closed:
@@ -186,3 +199,12 @@ class Committer:
     def _check_outside(self) -> None:
         if self._inside:
             raise ConfigurationError("a risk rule or a clock may not call the ledger that asks it")
+
+
+def _disown_all() -> None:
+    for committer in list(_committers):
+        committer.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

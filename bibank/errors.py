@@ -11,9 +11,10 @@ One root, :class:`BibankError`, and one family for each party who has to act:
 `ConfigurationError`    the developer: parts were put together wrongly
 ======================  ==========================================================
 
-Each class has a stable `code` that a program may match on, a `retryable` flag (the same call may
-succeed later without a change), and typed attributes. Texts are for people and may change.
-All errors can be pickled, so they cross process pools.
+Each class has a stable `code` that a program may match on, a `retryable` flag and typed attributes.
+Texts are for people and may change. A retryable request may succeed later as it is; where a commit
+raised it as a `StoreError`, on the ledger opened again. All errors can be pickled, so they cross
+process pools.
 
 >>> from bibank import Amount, BibankError
 >>> try:
@@ -272,14 +273,14 @@ class IntegrityError(BibankError):
     code = "integrity"
 
 
-class JournalCorrupt(IntegrityError):
-    """A line does not follow from the lines before it.
+class JournalError(IntegrityError):
+    """Something is wrong at one place of the journal.
 
     `file` and `line` (counted from 1) say where, `sequence` which line of the journal it is, and
     `reason` what is wrong. `file` and `line` are None for a store that has no files.
     """
 
-    code = "journal_corrupt"
+    code = "journal_error"
 
     def __init__(
         self, reason: str, *, sequence: int, file: str | None = None, line: int | None = None
@@ -293,13 +294,19 @@ class JournalCorrupt(IntegrityError):
         self.line = line
 
 
+class JournalCorrupt(JournalError):
+    """A line does not follow from the lines before it."""
+
+    code = "journal_corrupt"
+
+
 class JournalTorn(JournalCorrupt):
     """The journal ends in an incomplete write. Opening it for writing sets the torn bytes aside."""
 
     code = "journal_torn"
 
 
-class UnsupportedFormat(IntegrityError):
+class UnsupportedFormat(JournalError):
     """The journal says that it is in a format that this version does not know."""
 
     code = "unsupported_format"

@@ -49,6 +49,10 @@ class Home:
             self.path = Path(path)
         except TypeError:
             raise InvalidType(f"a home is a path, not {type(path).__name__}") from None
+        try:
+            os.fsencode(self.path)
+        except UnicodeEncodeError:
+            raise InvalidValue(f"{excerpt(str(path))} is no path: it holds a lone surrogate") from None
         if "\0" in str(self.path):
             raise InvalidValue(f"{excerpt(str(path))} is no path: it holds a NUL")
 

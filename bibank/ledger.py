@@ -97,8 +97,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
         seals = line_signer(signer, signing)
-        machine, trust = replay(store.read(), gate=risk or RiskEngine(), place=Placer(store))
-        committer = Committer(machine, store, clock or SystemClock(), seals)
+        machine, trust = replay(store.read(), gate=_engine(risk), place=Placer(store))
+        committer = Committer(machine, store, _clock(clock), seals)
         self._assemble(committer, trust, home=None, trace=None)
         if not machine.head.sequence:
             self._found(
@@ -162,12 +162,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
             if signer is None and keyring is None:
                 signer = home.first_signer()
             first = keyring if keyring is not None else first_keyring(signer)
-            machine, trust = replay((), gate=risk or RiskEngine())
+            machine, trust = replay((), gate=_engine(risk))
             store = plan.repair(durability=durability)
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, clock or SystemClock(), line_signer(signer, signing))
+        committer = Committer(machine, store, _clock(clock), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         try:
@@ -197,15 +197,15 @@ class Ledger(Queries, Verbs[JournalEntry]):
         of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy`,
         `JournalCorrupt`, `PinMismatch` for a keyring file that the journal does not reach,
         `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
-        `UnsupportedFormat`, `StoreUnavailable`. A torn tail is set aside and logged, after
-        everything else was found to hold.
+        `UnsupportedFormat`, `StoreUnavailable`, and `RuleFailed` when a rule cannot take what the
+        journal holds. A torn tail is set aside and logged, after everything else was found to hold.
         """
         _check_durability(durability)
         line_signer(signer, signing)
         home = Home(path)
         plan = home.plan_open()
         try:
-            machine, trust = replay(plan.read(), gate=risk or RiskEngine(), verify=verify, place=plan.place)
+            machine, trust = replay(plan.read(), gate=_engine(risk), verify=verify, place=plan.place)
             cached = home.read_keyring()
             if cached is not None:
                 cached.check(trust)
@@ -216,7 +216,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, clock or SystemClock(), line_signer(signer, signing))
+        committer = Committer(machine, store, _clock(clock), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         if cached is None or cached.fingerprint != trust.current.fingerprint:
@@ -410,6 +410,24 @@ class Ledger(Queries, Verbs[JournalEntry]):
         own = self._committer.signer
         signed = f"signed by {own.signer.signer_id}" if own is not None else "Unsigned"
         return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, {signed}{state}>"
+
+
+def _engine(risk: RiskEngine | None) -> RiskEngine:
+    """Take a host's engine for this ledger, or make the default one."""
+    if risk is None:
+        return RiskEngine().claim()
+    if not isinstance(risk, RiskEngine):
+        raise ConfigurationError(f"risk is a RiskEngine, not {type(risk).__name__}")
+    return risk.claim()
+
+
+def _clock(clock: Clock | None) -> Clock:
+    """Take a host's clock, or the system's."""
+    if clock is None:
+        return SystemClock()
+    if not callable(getattr(clock, "now", None)):
+        raise ConfigurationError(f"a clock has a now method; {type(clock).__name__} has none")
+    return clock
 
 
 def _check_durability(durability: object) -> None:

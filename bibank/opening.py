@@ -9,7 +9,7 @@ from uuid import UUID
 from bibank.errors import (
     ConfigurationError,
     InvalidType,
-    JournalCorrupt,
+    JournalError,
     KeystoreError,
     excerpt,
 )
@@ -28,7 +28,7 @@ from bibank.verification import SignatureChecks, default_workers
 
 Verify = Literal["tail", "all", "chain"]
 Signing = Literal["entry", "group"]
-Place = Callable[[JournalCorrupt], JournalCorrupt]
+Place = Callable[[JournalError], JournalError]
 """Adds file and line to an error, where the store has files."""
 
 
@@ -151,7 +151,7 @@ def replay(
                 accept(line)
             machine.check_end()
             checks.finish()
-        except JournalCorrupt as error:
+        except JournalError as error:
             first = checks.first(error)
             raise place(first) from first.__cause__
     machine.settle()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from uuid import UUID
 
 from bibank.audit import AuditReport, Level, Pin, audit_lines
 from bibank.committer import Committer
-from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
+from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, JournalError, UnknownSequence
 from bibank.journal.accounts import Account
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
+from bibank.journal.reference import line_hash
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
 from bibank.model.balance import AccountBalance, Balance
@@ -21,6 +23,9 @@ from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
 from bibank.store.protocol import LedgerStore
+
+_ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
+"""What a listing of entries prints; hashes and marks are in the rows."""
 
 
 class Queries:
@@ -52,8 +57,10 @@ class Queries:
             raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
         if limit is not None and limit < 0:
             raise InvalidValue(f"limit {limit} is negative")
+        if limit is not None:
+            limit = min(limit, sys.maxsize)
         found = (line for line in self._lines(after_sequence) if isinstance(line, JournalEntry))
-        return Table(islice(found, limit), row_type=JournalEntry)
+        return Table(islice(found, limit), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
 
     def accounts(self, prefix: str = "") -> Table[AccountBalance]:
         """List the accounts whose key begins with a text, sorted by key, each with its balance."""
@@ -138,7 +145,9 @@ class Queries:
             last = machine.head.sequence
             store = self._committer.store
             lines = store.read(after_sequence=after_sequence)
+            ledger_id = machine.ledger_id
         place = Placer(store)
+        prev_hash: str | None = None
         for sequence in range(after_sequence + 1, last + 1):
             data = next(lines, None)
             try:
@@ -147,6 +156,11 @@ class Queries:
                 line = decode_line(data)
                 if line.sequence != sequence:
                     raise InvalidValue(f"sequence {line.sequence}, expected {sequence}")
+                if line_hash(line, ledger_id=ledger_id) != line.hash:
+                    raise InvalidValue("the line's hash is not that of its content")
+                if prev_hash not in (None, line.prev_hash):
+                    raise InvalidValue("prev_hash is not the hash of the line before")
+                prev_hash = line.hash
             except InvalidValue as error:
                 raise place(JournalCorrupt(str(error), sequence=sequence)) from error
             yield line
@@ -184,7 +198,7 @@ class Placer:
     def __init__(self, store: LedgerStore) -> None:
         self._locate = getattr(store, "locate", None)
 
-    def __call__(self, error: JournalCorrupt) -> JournalCorrupt:
+    def __call__(self, error: JournalError) -> JournalError:
         """Give the same error, placed."""
         if self._locate is None or error.file is not None:
             return error

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from bibank.errors import InvalidValue, JournalCorrupt
+from bibank.errors import InvalidValue, JournalCorrupt, JournalError
 from bibank.signing.trust import SignatureCheck
 
 _CHUNK = 128
@@ -65,7 +65,7 @@ class SignatureChecks:
             sequence, reason = self._failure
             raise JournalCorrupt(reason, sequence=sequence)
 
-    def first(self, error: JournalCorrupt) -> JournalCorrupt:
+    def first(self, error: JournalError) -> JournalError:
         """Give what fails first in the journal: a signature that was taken, or this error of the replay."""
         try:
             self.finish()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from bibank.cli.demo import demo
-from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, report
+from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OUTCOME_UNKNOWN, report
 from bibank.cli.keyring import keyring
 from bibank.cli.keys import keygen
 from bibank.cli.money import deposit, init, transfer, withdraw
@@ -53,10 +53,19 @@ class Application(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command to its last byte of output, so that a broken pipe shows here."""
+        settings = ctx.ensure_object(Settings)
         try:
             super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (OSError, AttributeError) as error:
+            if settings.committed is not None:
+                click.echo(
+                    f"committed as line {settings.committed}; the output could not be written", err=True
+                )
+                raise click.exceptions.Exit(EXIT_OUTCOME_UNKNOWN) from error
+            if not isinstance(error, BrokenPipeError):
+                raise
             # Whatever is flushed at exit goes nowhere, quietly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None

@@ -23,6 +23,7 @@ from bibank.errors import (
 from bibank.model.table import plain
 
 EXIT_INTERNAL = 1
+EXIT_OUTCOME_UNKNOWN = 6
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as a shell reports it."""
 EXIT_BROKEN_PIPE = 141
@@ -36,7 +37,7 @@ EXIT_CODES: tuple[tuple[type[BibankError], int], ...] = (
     (Refused, 3),
     (HeadConflict, 4),
     (IntegrityError, 5),
-    (CommitOutcomeUnknown, 6),
+    (CommitOutcomeUnknown, EXIT_OUTCOME_UNKNOWN),
     (StoreError, 7),
     (KeystoreError, 7),
     (BibankError, EXIT_INTERNAL),

@@ -171,4 +171,6 @@ def _commit(
     home = settings.home
     trace = named(settings, correlation_id)
     with Ledger.open(home.path, signer=ledger_signer(key_file)) as ledger:
-        print_entry(verb(ledger.bind(correlation_id=trace)), settings)
+        entry = verb(ledger.bind(correlation_id=trace))
+        settings.committed = entry.sequence
+        print_entry(entry, settings)

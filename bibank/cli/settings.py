@@ -24,6 +24,8 @@ class Settings:
     home_path: Path | None = None
     as_json: bool = False
     correlation_id: str | None = None
+    committed: int | None = None
+    """The line that was committed: from then on no failure may look as if nothing had happened."""
 
     @property
     def home(self) -> Home:
@@ -35,9 +37,12 @@ class Settings:
         return Home(self.home_path)
 
 
-def _remember_home(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        context.ensure_object(Settings).home_path = value
+def _remember_home(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    if not value:  # what --home "$UNSET" gives; as a path it would be the current directory
+        raise click.BadParameter("it is empty", context, parameter)
+    context.ensure_object(Settings).home_path = Path(value)
 
 
 def _remember_json(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -52,7 +57,7 @@ def global_options(*, envvar: str | None = None) -> Callable[[Callable[P, T]], C
     """
     home = click.option(
         "--home",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
         envvar=envvar,
         expose_value=False,
         callback=_remember_home,

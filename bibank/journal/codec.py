@@ -14,13 +14,21 @@ import json
 import re
 from typing import Any, NoReturn, TypeVar
 
-from bibank.errors import BibankError, InvalidEntry, InvalidValue, MalformedLine, excerpt
+from bibank.errors import BibankError, InvalidEntry, InvalidMetadata, InvalidValue, MalformedLine, excerpt
 from bibank.journal.intents import check_intent
 from bibank.journal.records import check_record
 from bibank.journal.reference import encode_line
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import Amount
-from bibank.model.entry import MAX_POSTINGS, BatchMark, JournalEntry, Posting, TransactionIntent, check_totals
+from bibank.model.entry import (
+    MAX_POSTINGS,
+    RESERVED_PREFIX,
+    BatchMark,
+    JournalEntry,
+    Posting,
+    TransactionIntent,
+    check_totals,
+)
 from bibank.model.identifier import check_identifier
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, FrozenMap, check_encodable_text, freeze
 from bibank.model.lines import GENESIS_PREV_HASH
@@ -191,8 +199,16 @@ def check_structure(intent: TransactionIntent, postings: tuple[Posting, ...], me
             raise InvalidEntry(f"{len(postings)} postings, over the limit of {MAX_POSTINGS}")
         if len(postings) < 2:
             raise InvalidEntry(f"{len(postings)} postings, double entry needs at least 2")
+        _check_reserved(metadata)
     check_totals((p.account.asset, p.amount.units, p.side is Side.DEBIT) for p in postings)
     check_intent(intent, postings, metadata)
+
+
+def _check_reserved(metadata: FrozenMap) -> None:
+    """Refuse what a later version wrote for its own ends: read here, the line would mean another thing."""
+    for name in metadata:
+        if name.startswith(RESERVED_PREFIX):
+            raise InvalidMetadata(f"metadata.{name} is not known to this version")
 
 
 def read_metadata(value: object) -> FrozenMap:

@@ -54,7 +54,9 @@ def read_genesis_mark(line: JournalLine) -> GenesisMark:
         raise InvalidValue("line 1 is not a genesis entry")
     found = line.metadata.get("bb.format")
     if found != FORMAT:
-        raise UnsupportedFormat(f"the journal is in format {excerpt(found)}; this version reads {FORMAT!r}")
+        raise UnsupportedFormat(
+            f"the journal is in format {excerpt(found)}; this version reads {FORMAT!r}", sequence=1
+        )
     name, _, _ = str(line.metadata.get("bb.ledger")).partition("/")
     mark = GenesisMark(
         name=name,

@@ -420,11 +420,15 @@ def _founded_id(entry: UnsignedEntry) -> str:
 
 
 def _out_of_range(account: Account, delta: int) -> Refused:
-    room = MAX_UNITS - account.balance if delta > 0 else account.balance - MIN_UNITS
+    required = min(abs(delta), MAX_UNITS)
+    available = min(MAX_UNITS - account.balance if delta > 0 else account.balance - MIN_UNITS, MAX_UNITS)
     return BalanceOutOfRange(
         f"{account.text} would leave the signed 128-bit range",
         rule="range",
-        advice=f"at most {SignedAmount.from_units(min(room, MAX_UNITS))} more passes",
+        advice=f"at most {SignedAmount.from_units(available)} more passes",
         account=account.key,
         asset=account.klass.asset,
+        required=SignedAmount.from_units(required),
+        available=SignedAmount.from_units(available),
+        shortfall=SignedAmount.from_units(max(required - available, 0)),
     )

@@ -117,6 +117,8 @@ class LineReader:
             units = _amount_units(amount)
             first, second = self._account(first_name), self._account(second_name)
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
+            if "bb." in metadata:
+                return False
             if metadata != "{}":
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
             if signed:

@@ -113,6 +113,8 @@ class AccountKey:
         cls, *, category: AccountCategory, segment: str, id: str, asset: str, sub_account: str
     ) -> AccountKey:
         """Build a key from its five parts."""
+        if not isinstance(category, AccountCategory):
+            raise InvalidType(f"category is an AccountCategory, not {type(category).__name__}")
         return cls(f"{category.value}:{segment}:{id}:{asset}:{sub_account}")
 
     @property
@@ -134,6 +136,15 @@ class AccountKey:
 
     def __lt__(self, other: object) -> bool:
         return self.text < other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __le__(self, other: object) -> bool:
+        return self.text <= other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        return self.text > other.text if isinstance(other, AccountKey) else NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        return self.text >= other.text if isinstance(other, AccountKey) else NotImplemented
 
 
 Owner = str | UUID | AccountKey
@@ -160,12 +171,11 @@ def party_account(owner: Owner, *, asset: str) -> AccountKey:
         if owner.asset != asset:
             raise InvalidAccountKey(f"{owner} is an account in {owner.asset}, the money is in {asset}")
         return owner
-    try:
-        return _available_account(owner, asset)
-    except TypeError:  # not hashable, so it cannot be one
-        raise InvalidType(f"an owner is a str, a UUID or an AccountKey, not {type(owner).__name__}") from None
+    if type(owner) is not str:  # only plain text is looked up: a subclass may compare as it likes
+        owner = owner_id(owner)
+    return _available_account(owner, asset)
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
-def _available_account(owner: str | UUID, asset: str) -> AccountKey:
+def _available_account(owner: str, asset: str) -> AccountKey:
     return AccountKey(f"LIAB:USER:{owner_id(owner)}:{asset}:{AVAILABLE}")

@@ -27,6 +27,9 @@ DECIMALS = 8
 UNITS_PER_WHOLE: int = 10**DECIMALS
 """Units in one whole asset: the seed's "i128, 8 decimals"."""
 
+MAX_PARTS = 1_000_000
+"""Shares that one amount may be split into: bounds the work of one call."""
+
 MAX_UNITS = 2**127 - 1
 MIN_UNITS = -(2**127)
 
@@ -93,6 +96,8 @@ def _decimal_to_units(value: Decimal) -> int:
 
 def _input_to_units(value: object, kind: str, *, minimum: int) -> int:
     """Count the units in any accepted input, sign included; `minimum` is what the caller may hold."""
+    if isinstance(value, str):
+        value = str.__str__(value)  # of a subclass, only the text
     match value:
         case bool() | float():
             raise InvalidType(
@@ -135,7 +140,7 @@ class _Units:
             raise AmountOverflow(f"{cls.__name__} below its range of -2**127 units")
         if units > MAX_UNITS:
             raise AmountOverflow(f"{cls.__name__} over its range of 2**127-1 units")
-        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "units", int.__index__(units))  # of a subclass, only the number
 
     @classmethod
     def from_units(cls, units: int) -> Self:
@@ -255,8 +260,8 @@ class Amount(_Units):
         """Divide into equal parts that differ by at most one unit; the first get the extra units."""
         if isinstance(parts, bool) or not isinstance(parts, int):
             raise InvalidType(f"a number of parts is an int, not {type(parts).__name__}")
-        if parts < 1:
-            raise InvalidAmount("an amount splits into one part or more")
+        if not 1 <= parts <= MAX_PARTS:
+            raise InvalidAmount(f"an amount splits into 1 to {MAX_PARTS} parts")
         return self.allocate([1] * parts)
 
     def signed(self) -> SignedAmount:

@@ -86,7 +86,7 @@ class Posting:
 
     def __init__(self, account: AccountKey | str, amount: Amount | Decimal | str | int, side: Side) -> None:
         if not isinstance(side, Side):
-            raise InvalidType(f"side is Side.DEBIT or Side.CREDIT, not {side!r}")
+            raise InvalidType(f"side is Side.DEBIT or Side.CREDIT, not {excerpt(side)}")
         if not isinstance(account, AccountKey):
             account = AccountKey(account)
         if not isinstance(amount, Amount):
@@ -125,10 +125,9 @@ def check_totals(legs: Iterable[tuple[str, int, bool]]) -> None:
             if total > MAX_UNITS:
                 raise AmountOverflow(f"one side of the entry sums to over 2**127-1 units of {asset}")
     if debits != credits:
-        for asset in (*debits, *credits):
-            imbalance = debits.get(asset, 0) - credits.get(asset, 0)
-            if imbalance:
-                raise UnbalancedEntry(asset=asset, imbalance=SignedAmount.from_units(imbalance))
+        asset = next(name for name in (*debits, *credits) if debits.get(name, 0) != credits.get(name, 0))
+        imbalance = debits.get(asset, 0) - credits.get(asset, 0)
+        raise UnbalancedEntry(asset=asset, imbalance=SignedAmount.from_units(imbalance))
 
 
 def _check_postings(intent: TransactionIntent, postings: tuple[Posting, ...]) -> None:

@@ -38,17 +38,20 @@ _MAX_SHOWN = 200
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """An immutable sequence of attrs rows.
+    """An immutable sequence of attrs rows. `shown` are the columns that are printed; the rows have all.
 
     Index, slice (a slice is a `Table`) and iterate it; `print` it; show it in a notebook;
     `to_dicts()` gives plain JSON-ready values with amounts as text.
     """
 
-    __slots__ = ("_row_type", "_rows")
+    __slots__ = ("_row_type", "_rows", "_shown")
 
-    def __init__(self, rows: Iterable[Row], *, row_type: type[Row]) -> None:
+    def __init__(
+        self, rows: Iterable[Row], *, row_type: type[Row], shown: Sequence[str] | None = None
+    ) -> None:
         self._rows = tuple(rows)
         self._row_type = row_type
+        self._shown = tuple(shown) if shown is not None else self.columns
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -63,7 +66,7 @@ class Table(Sequence[Row], Generic[Row]):
     def __getitem__(self, index: int | slice) -> Row | Table[Row]:
         """Give one row, or a table of a slice of them."""
         if isinstance(index, slice):
-            return Table(self._rows[index], row_type=self._row_type)
+            return Table(self._rows[index], row_type=self._row_type, shown=self._shown)
         return self._rows[index]
 
     def __eq__(self, other: object) -> bool:
@@ -86,12 +89,10 @@ class Table(Sequence[Row], Generic[Row]):
 
     def __str__(self) -> str:
         shown = self._rows[:_MAX_SHOWN]
-        rows = [[_cell(getattr(row, name)) for name in self.columns] for row in shown]
-        right = [
-            all(_is_number(getattr(row, name)) for row in shown) and bool(shown) for name in self.columns
-        ]
-        widths = [max(map(len, column)) for column in zip(self.columns, *rows, strict=True)]
-        lines = [self.columns, tuple("-" * width for width in widths), *rows]
+        rows = [[_cell(getattr(row, name)) for name in self._shown] for row in shown]
+        right = [all(_is_number(getattr(row, name)) for row in shown) and bool(shown) for name in self._shown]
+        widths = [max(map(len, column)) for column in zip(self._shown, *rows, strict=True)]
+        lines = [self._shown, tuple("-" * width for width in widths), *rows]
         text = [
             "  ".join(
                 cell.rjust(width) if is_right else cell.ljust(width)
@@ -104,10 +105,10 @@ class Table(Sequence[Row], Generic[Row]):
         return "\n".join(text)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self._shown)
         body = "".join(
             "<tr>"
-            + "".join(f"<td>{html.escape(_cell(getattr(row, name)))}</td>" for name in self.columns)
+            + "".join(f"<td>{html.escape(_cell(getattr(row, name)))}</td>" for name in self._shown)
             + "</tr>"
             for row in self._rows[:_MAX_SHOWN]
         )

@@ -25,6 +25,18 @@ def check_utc(moment: object) -> datetime:
     """Return an aware UTC `datetime` (any zone whose offset is zero), or raise a typed error."""
     if not isinstance(moment, datetime):
         raise InvalidType(f"a time is a datetime, not {type(moment).__name__}")
+    if type(moment) is not datetime:  # a subclass may spell itself in its own way
+        moment = datetime(
+            moment.year,
+            moment.month,
+            moment.day,
+            moment.hour,
+            moment.minute,
+            moment.second,
+            moment.microsecond,
+            tzinfo=moment.tzinfo,
+            fold=moment.fold,
+        )
     if moment.tzinfo is UTC:
         return moment
     offset = moment.utcoffset()

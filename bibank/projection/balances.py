@@ -1,4 +1,4 @@
-"""Balances by account in SQLite: what an owner has, without replaying the journal for each question.
+"""Balances by account in SQLite: what an owner has, kept in a file that can be thrown away.
 
 SQLite's integers have 64 bits, a balance has 128: balances are stored as canonical amount text and
 summed here, so they are exact whatever their size.
@@ -23,6 +23,7 @@ from typing import Self
 from uuid import UUID
 
 from bibank.errors import BibankError, HeadConflict, InvalidType, InvalidValue, ProjectionMismatch
+from bibank.journal.accounts import AccountBook
 from bibank.model.account import AVAILABLE, LOCKED, AccountCategory, AccountKey, Owner, Side, owner_id
 from bibank.model.amount import SignedAmount, text_to_units, units_to_text
 from bibank.model.balance import AccountBalance, Balance
@@ -206,6 +207,15 @@ class SqliteBalances:
             for key, units in self._rows(prefix)
         ]
         return Table(rows, row_type=AccountBalance)
+
+    def check_against(self, book: AccountBook) -> None:
+        """Demand that the file holds the balances of a verified journal; `ProjectionMismatch` otherwise.
+
+        The file is a convenience: rot or an edit in it must not become an answer.
+        """
+        truth = {account.text: account.balance for account in book}
+        if dict(self._rows("")) != truth:
+            raise ProjectionMismatch("the projection's balances are not those of the journal; rebuild it")
 
     def dump(self) -> str:
         """Spell everything that was saved, canonically: two projections are equal when their dumps are.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from bibank.errors import ProjectionMismatch
+from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import Head
 from bibank.projection.protocol import Projection
 from bibank.projection.verified import Place, VerifiedLine, verified_batches
@@ -50,18 +51,20 @@ def catch_up(
     place: Place = lambda error: error,
     progress: Progress = no_progress,
     flush_lines: int = FLUSH_LINES,
+    machine: LedgerMachine | None = None,
 ) -> CatchUp:
     """Bring a projection to the end of a journal; `lines` begin with the journal's first.
 
     Only verified lines are delivered, only in whole batches. Raises `JournalCorrupt` (what stands
     before the damage may have been applied), `ProjectionMismatch` when the projection is of another
-    journal or ahead of this one, and what `apply` and `flush` raise.
+    journal or ahead of this one, and what `apply` and `flush` raise. A new `machine` may be given,
+    by who wants to compare the projection with its accounts afterwards.
     """
     before = projection.position
     head = Head()
     waiting = 0
     reported = 0
-    for batch in verified_batches(lines, place=place):
+    for batch in verified_batches(lines, place=place, machine=machine):
         for line in batch:
             if line.sequence > before.sequence:
                 projection.apply(line)

@@ -17,9 +17,12 @@ import attrs
 
 from bibank.errors import HeadConflict, ProjectionMismatch
 from bibank.home import Home
+from bibank.journal.machine import LedgerMachine
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.database import delete_database
 from bibank.projection.runner import CatchUp, Progress, catch_up, no_progress
+from bibank.risk.engine import RiskEngine
+from bibank.signing.trust import KeyringTrust, verify_never
 
 T = TypeVar("T")
 
@@ -95,7 +98,9 @@ def _follow_and_ask(
 ) -> Answer[T]:
     with SqliteBalances(home.projection) as balances:
         plan = home.survey()
-        report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
+        machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
+        report = catch_up(balances, plan.read(), place=plan.place, progress=progress, machine=machine)
+        balances.check_against(machine.book)
         return Answer(value=question(balances), report=report, rebuilt_because=because)
 
 

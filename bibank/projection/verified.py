@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from bibank.errors import JournalCorrupt
+from bibank.errors import JournalError
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import Head
@@ -18,7 +18,7 @@ from bibank.model.record import JournalLine
 from bibank.risk.engine import RiskEngine
 from bibank.signing.trust import KeyringTrust, verify_never
 
-Place = Callable[[JournalCorrupt], JournalCorrupt]
+Place = Callable[[JournalError], JournalError]
 """Adds file and line to an error, where the journal has files."""
 
 
@@ -45,14 +45,17 @@ class VerifiedLine:
 
 
 def verified_batches(
-    lines: Iterable[bytes], *, place: Place = lambda error: error
+    lines: Iterable[bytes], *, place: Place = lambda error: error, machine: LedgerMachine | None = None
 ) -> Iterator[list[VerifiedLine]]:
     """Verify the lines of a journal, from the first on, and give them batch by batch.
+
+    A new `machine` may be given, by who wants to look at its accounts afterwards.
 
     Raises `JournalCorrupt` at the first line that does not follow, after all batches before it, and
     `UnsupportedFormat`.
     """
-    machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
+    if machine is None:
+        machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
     position = machine.position
     batch: list[VerifiedLine] = []
     try:
@@ -64,5 +67,5 @@ def verified_batches(
                 yield batch
                 batch = []
         machine.check_end()
-    except JournalCorrupt as error:
+    except JournalError as error:
         raise place(error) from error.__cause__

@@ -17,7 +17,7 @@ from datetime import datetime
 from bibank.errors import ConfigurationError, Refused, RuleFailed, excerpt
 from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Moves
-from bibank.model.entry import UnsignedEntry
+from bibank.model.entry import TransactionIntent, UnsignedEntry
 from bibank.model.stamped import StampedLine
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
@@ -34,7 +34,18 @@ class RiskEngine:
     """
 
     def __init__(self, rules: Sequence[RiskRule] = ()) -> None:
-        self._rules = tuple(rules)
+        try:
+            self._rules = tuple(rules)
+        except TypeError:
+            raise ConfigurationError(f"rules are a sequence of RiskRule, not {excerpt(rules)}") from None
+        for rule in self._rules:
+            if (
+                isinstance(rule, type)
+                or not callable(getattr(rule, "check", None))
+                or not hasattr(rule, "name")
+            ):
+                raise ConfigurationError(f"a rule has a name and a check method; {excerpt(rule)} is none")
+        self._claimed = False
         self._undo: list[tuple[RuleState, str, object]] = []
         names = [rule.name for rule in self._rules]
         for name in names:
@@ -54,6 +65,16 @@ class RiskEngine:
         """The names of all rules, in the order in which they judge."""
         return (SUFFICIENCY_NAME, *self._names)
 
+    def claim(self) -> RiskEngine:
+        """Take the engine for one ledger; `ConfigurationError` when another has, or had, it.
+
+        What its rules remember is of one journal, also after that ledger was closed.
+        """
+        if self._claimed:
+            raise ConfigurationError("this RiskEngine was used by a ledger; give each opening a new one")
+        self._claimed = True
+        return self
+
     @property
     def remembers(self) -> bool:
         """Whether any rule has a memory."""
@@ -64,8 +85,8 @@ class RiskEngine:
     ) -> Refused | None:
         """Ask every rule; give the first refusal. Never raises."""
         refused = check_sufficiency(moves)
-        if refused is not None:
-            return refused
+        if refused is not None or entry.intent is TransactionIntent.GENESIS:
+            return refused  # the opening is the host's own decision, made when it creates the ledger
         for name, rule, state in self._judges:
             mark = self.mark()
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -86,7 +85,8 @@ def torn_home(home: Path) -> Path:
 
 
 def perform(name: str, home: Path, *, fail_at: int = 0, fault: Fault = Fault.EIO) -> Run:
-    """Run a workload in a fresh home, with one fault."""
+    """Run a workload in a fresh home, with one fault; it leaves no descriptor open."""
+    before = set(os.listdir("/dev/fd"))
     if name == "found":
         (home / "journal").mkdir(parents=True)
         put_key(home)
@@ -99,6 +99,7 @@ def perform(name: str, home: Path, *, fail_at: int = 0, fault: Fault = Fault.EIO
         work(run, StillClock())
     except (bb.BibankError, KeyboardInterrupt) as error:  # anything else is a bug and comes out
         run.error = error
+    assert set(os.listdir("/dev/fd")) == before, f"{name}: call {fail_at}: {fault.value}"
     return run
 
 
@@ -113,13 +114,10 @@ def whole_lengths(lines: list[bytes]) -> set[int]:
 
 
 @pytest.fixture(autouse=True)
-def fast_syncs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The disk itself does not fail here, so it need not be waited for; no descriptor may be left open."""
+def fast_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk itself does not fail here, so it need not be waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("bibank.store.jsonl.files._sync_content", lambda handle: None)
-    before = set(os.listdir("/dev/fd"))
-    yield
-    assert set(os.listdir("/dev/fd")) == before
 
 
 def check_after_fault(home: Path, run: Run, reference: list[bytes], where: str) -> None:

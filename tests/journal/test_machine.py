@@ -370,6 +370,8 @@ def test_range_refusal_says_how_much_passes() -> None:
         propose(machine, two(TransactionIntent.DEPOSIT, VAULT, ALICE, 8))
     assert (caught.value.account, caught.value.asset) == (AccountKey(VAULT), "USDT")
     assert caught.value.rule == "range"
+    figures = (caught.value.required, caught.value.available, caught.value.shortfall)
+    assert [str(figure) for figure in figures] == ["0.00000008", "0.00000007", "0.00000001"]
     propose(machine, two(TransactionIntent.DEPOSIT, VAULT, ALICE, 7))
     account = machine.book.find(VAULT)
     assert account is not None

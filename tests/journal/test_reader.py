@@ -168,6 +168,8 @@ WRONG: list[tuple[int, bytes, str]] = [
     (3, change(3, causality_id="3"), "is not the sequence of an earlier line"),
     (3, change(3, metadata={"a": {"a": {"a": {"a": {}}}}}), "nested over 4 levels"),
     (3, change(3, metadata={"A": 1}), "is not [a-z]"),
+    (3, change(3, metadata={"bb.hold": "1"}), "metadata.bb.hold is not known to this version"),
+    (5, change(5, metadata={"a": 1, "bb.x": None}), "metadata.bb.x is not known to this version"),
     (3, change(3, correlation_id=""), "is not 1 to 128"),
     (3, change(3, correlation_id="x" * 129), "is not 1 to 128"),
     (3, change(3, correlation_id="caff\u00e8"), "is not 1 to 128"),
@@ -304,7 +306,7 @@ TRANSFER = members(LINES[3])["postings"]
         (genesis_lines(metadata={**METADATA, "bb.keyring": 5}), "keyring hash"),
         (genesis_lines(metadata={n: m for n, m in METADATA.items() if n != "bb.nonce"}), "nonce"),
         (genesis_lines(metadata={n: m for n, m in METADATA.items() if n != "bb.ledger"}), "ledger name"),
-        (genesis_lines(intent="transfer", postings=TRANSFER), "line 1 is not a genesis entry"),
+        (genesis_lines(intent="transfer", postings=TRANSFER, metadata={}), "line 1 is not a genesis entry"),
         (genesis_lines(causality_id="1"), "earlier line"),
     ],
 )
@@ -551,7 +553,7 @@ def test_amount_cache_of_the_reader_is_bounded(monkeypatch: pytest.MonkeyPatch) 
 def test_metadata_of_everyday_lines() -> None:
     """Metadata in many spellings is read, and only the canonical spelling is accepted."""
     machine, lines = found()
-    for note in ("caff\u00e8", "\U0001f602", "a, b}", "[{", 'quo"te', "back\\slash", "\u2028"):
+    for note in ("bb.", "caff\u00e8", "\U0001f602", "a, b}", "[{", 'quo"te', "back\\slash", "\u2028"):
         lines += propose(machine, deposit("A", "1 USDT", correlation_id="r", metadata={"note": note})).lines
     replayed = accept(lines)
     assert replayed.head == machine.head

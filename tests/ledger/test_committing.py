@@ -292,6 +292,8 @@ def test_commit_each_judges_each_on_its_own(ledger: bb.Ledger) -> None:
     assert repr(outcomes[2]) == "<Committed 5, 6>"
     assert isinstance(outcomes[1:], bb.Outcomes)
     assert list(outcomes[1:]) == list(outcomes)[1:]
+    assert len({*outcomes.committed, *outcomes.committed}) == 3
+    assert outcomes[2] != outcomes[4] != [7]
     outcomes[2:3].raise_for_refusals()
 
 

@@ -319,3 +319,20 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with bb.Ledger.create(tmp_path / "books", opening={"USDT": "5"}) as ledger:
         ledger.commit_batch([deposit("A", "1 USDT"), deposit("A", "1 USDT")])
     assert bb.audit_home(tmp_path / "books").lines == 4
+
+
+def test_bad_input_behind_a_sealed_entry_poisons(ledger: bb.Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stops `commit_each` between sealing and storing poisons, whatever its type says of itself."""
+    machine = ledger._committer.machine
+    real, calls = type(machine).propose, []
+
+    def propose(self: Any, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise bb.InvalidValue("planted")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(type(machine), "propose", propose)
+    with pytest.raises(bb.InvalidValue, match="planted"):
+        ledger.commit_each([deposit("A", "1 USDT")] * 3)
+    check_every_method_raises(ledger, bb.LedgerPoisoned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 import bibank as bb
 from tests.store.journals import (
     DAYS,
+    NEWEST,
     SIGNER,
     StillClock,
     counted_bytes,
@@ -266,3 +268,28 @@ def test_a_clock_before_the_journal_opens_it(home: Path) -> None:
     bb.Ledger.create(home, clock=StillClock(DAYS[2])).close()
     with bb.Ledger.open(home, clock=StillClock(DAYS[0])) as ledger:
         assert ledger.commit(deposit("A", "1 USDT")).timestamp == StillClock(DAYS[2]).moment
+
+
+def test_a_journal_of_another_format_is_left_alone(home: Path) -> None:
+    """A format that this version does not know stops every opening before any repair."""
+    write_journal(home)
+    for name, content in day_files(home).items():
+        other = content.replace(b'"bb.format":"bibank/1"', b'"bb.format":"bibank/2"')
+        (home / "journal" / name).write_bytes(other + (b'{"torn' if name == NEWEST else b""))
+    before = tree(home)
+    looks: list[Callable[[Path], object]] = [bb.Ledger.open, bb.Ledger.open_or_create, bb.audit_home]
+    for look in looks:
+        with pytest.raises(bb.UnsupportedFormat, match="'bibank/2'"):
+            look(home)
+    assert tree(home) == before
+
+
+def test_a_store_that_ends_in_half_a_batch_is_not_opened() -> None:
+    """A hand-composed ledger takes nothing less than whole batches from its store."""
+    store = bb.MemoryStore()
+    bb.Ledger(store=store).commit_batch([deposit("A", "1 USDT"), deposit("A", "2 USDT")])
+    store._lines.pop()
+    store._head = bb.Head(3, "0" * 64)
+    with pytest.raises(bb.JournalCorrupt, match="unfinished") as caught:
+        bb.Ledger(store=store)
+    assert (caught.value.sequence, caught.value.file) == (4, None)

@@ -230,3 +230,15 @@ def test_an_audit_compares_the_balances_in_memory(small: bb.Ledger) -> None:
     account.balance += 1
     with pytest.raises(bb.JournalCorrupt, match="balances in memory"):
         small.audit()
+
+
+def test_an_audit_notices_a_batch_that_is_gone(tmp_path: Path) -> None:
+    """A last batch that was cut off behind an open ledger is missed, also when it left all balances alone."""
+    clock = StillClock(DAYS[2])
+    with bb.Ledger.create(tmp_path / "books", clock=clock) as ledger:
+        ledger.commit_batch([deposit("A", "5 USDT"), transfer("A", "B", "1 USDT")])
+        ledger.commit_batch([transfer("A", "B", "1 USDT"), transfer("B", "A", "1 USDT")])
+        file = tmp_path / "books" / "journal" / NEWEST
+        file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:4]))
+        with pytest.raises(bb.JournalCorrupt, match="ends at line 4, the ledger stands at 6"):
+            ledger.audit()

@@ -74,6 +74,7 @@ def check_a_look(ledger: bb.Ledger) -> None:
     assert assets == sum(
         row.balance.units for row in rows if row.account.category is bb.AccountCategory.LIABILITY
     )
+    assert ledger.audit().lines >= 2 + len(OWNERS)
     last = ledger.head.sequence
     assert ledger.entry(last).sequence == last
 

@@ -1,5 +1,6 @@
 """Account keys: the five-part grammar, categories and sides, owners."""
 
+import operator
 import pickle
 import re
 from enum import Enum
@@ -112,6 +113,13 @@ def test_key_is_made_of_text(value: Any) -> None:
         AccountKey(value)
 
 
+def test_category_is_a_category() -> None:
+    """Building a key from its parts takes the category as a value."""
+    text: Any = "LIAB"
+    with pytest.raises(InvalidType):
+        AccountKey.of(category=text, segment="USER", id="A", asset="B", sub_account="C")
+
+
 def test_refusal_says_what_would_pass() -> None:
     """A lower-case part is refused with the upper-case spelling as advice."""
     with pytest.raises(InvalidAccountKey, match="'ALICE_B' would pass"):
@@ -147,15 +155,17 @@ def test_key_is_a_value(one: AccountKey, other: AccountKey) -> None:
     assert eval(repr(one)) == one
     assert pickle.loads(pickle.dumps(one)) == one
     assert (one == other) == (one.text == other.text)
-    assert (one < other) == (one.text < other.text)
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        assert compare(one, other) == compare(one.text, other.text)
 
 
 def test_key_is_not_its_text() -> None:
     """A key compares with keys only."""
     key: Any = AccountKey(ALICE)
     assert key != ALICE
-    with pytest.raises(TypeError):
-        _ = key < ALICE
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        with pytest.raises(TypeError):
+            compare(key, ALICE)
 
 
 def test_member_of_a_text_enumeration_is_taken_as_its_text() -> None:

@@ -135,6 +135,15 @@ def test_plain_of_a_dict() -> None:
     assert plain(value) == {"a": 1}
 
 
+def test_columns_that_are_shown() -> None:
+    """A table may print some of its columns; slices keep that, plain data has all."""
+    table = Table([Row("a", 5, "x"), Row("b", 6)], row_type=Row, shown=("count", "name"))
+    assert str(table[:1]) == "count  name\n-----  ----\n    5  a"
+    assert "<th>count</th><th>name</th></tr>" in table._repr_html_()
+    assert table.to_dicts()[0] == {"name": "a", "count": 5, "note": "x"}
+    assert table.columns == ("name", "count", "note")
+
+
 def test_balances_are_rows() -> None:
     """The two kinds of balance print as tables."""
     five = SignedAmount(5)

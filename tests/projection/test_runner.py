@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from bibank import drafts
-from bibank.errors import JournalCorrupt, ProjectionMismatch, UnsupportedFormat
+from bibank.errors import JournalError, ProjectionMismatch, UnsupportedFormat
 from bibank.ledger import Ledger
 from bibank.model.lines import Head
 from bibank.projection import runner
@@ -103,7 +103,7 @@ def test_damage_before_the_position_is_found() -> None:
     recorder = Recorder()
     catch_up(recorder, lines)
     lines[2] = lines[2].replace(b"ALICE", b"MALLO")
-    with pytest.raises(JournalCorrupt) as caught:
+    with pytest.raises(JournalError) as caught:
         catch_up(recorder, lines)
     assert caught.value.sequence == 3
 
@@ -113,7 +113,7 @@ def test_a_batch_behind_damage_is_not_delivered() -> None:
     lines = batched()
     lines[4] = lines[4].replace(b'"1"', b'"2"')
     recorder = Recorder()
-    with pytest.raises(JournalCorrupt):
+    with pytest.raises(JournalError):
         catch_up(recorder, lines)
     assert recorder.applied == [1, 2]
 
@@ -121,7 +121,7 @@ def test_a_batch_behind_damage_is_not_delivered() -> None:
 def test_an_unfinished_batch_is_not_delivered() -> None:
     """A journal that ends within a batch is corrupt, and the batch stays out."""
     recorder = Recorder()
-    with pytest.raises(JournalCorrupt, match="unfinished") as caught:
+    with pytest.raises(JournalError, match="unfinished") as caught:
         catch_up(recorder, batched()[:4])
     assert caught.value.sequence == 5
     assert recorder.applied == [1, 2]
@@ -130,10 +130,10 @@ def test_an_unfinished_batch_is_not_delivered() -> None:
 def test_errors_are_placed() -> None:
     """Whoever knows the files of a journal can add them to the error."""
 
-    def place(error: JournalCorrupt) -> JournalCorrupt:
-        return JournalCorrupt(error.reason, sequence=error.sequence, file="day.jsonl", line=1)
+    def place(error: JournalError) -> JournalError:
+        return JournalError(error.reason, sequence=error.sequence, file="day.jsonl", line=1)
 
-    with pytest.raises(JournalCorrupt, match=r"^day\.jsonl:1: "):
+    with pytest.raises(JournalError, match=r"^day\.jsonl:1: "):
         list(verified_batches([b"{}"], place=place))
 
 

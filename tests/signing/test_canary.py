@@ -42,7 +42,9 @@ def spellings(secret: bytes) -> set[str]:
         base64.b32encode(secret).decode().rstrip("="),
         secret.decode("latin-1"),
     }
-    return {part for text in found for part in (text[: max(8, len(text) // 2)], text[-max(8, len(text) // 2) :])}
+    return {
+        part for text in found for part in (text[: max(8, len(text) // 2)], text[-max(8, len(text) // 2) :])
+    }
 
 
 MARKS = spellings(SEED) | spellings(PASSPHRASE.encode()) | {PASSPHRASE}
@@ -176,26 +178,35 @@ def failing_attempts(tmp_path: Path) -> Iterator[tuple[str, Callable[[], object]
     yield "wrong", lambda: from_key_file(sealed, passphrase=PASSPHRASE + PASSPHRASE)
     for any_ in (bytearray(PASSPHRASE.encode()), [PASSPHRASE], PASSPHRASE + "\ud800"):
         yield "passphrase", lambda any_=any_: from_key_file(sealed, passphrase=any_)
-        yield "passphrase of a new key", lambda any_=any_: make_key_file(
-            tmp_path / "new.key", signer_id="SYSTEM", passphrase=any_
+        yield (
+            "passphrase of a new key",
+            lambda any_=any_: make_key_file(tmp_path / "new.key", signer_id="SYSTEM", passphrase=any_),
         )
-    yield "name of a new key", lambda: make_key_file(
-        tmp_path / "new.key", signer_id="anna", passphrase=PASSPHRASE, entropy=fixed
+    yield (
+        "name of a new key",
+        lambda: make_key_file(tmp_path / "new.key", signer_id="anna", passphrase=PASSPHRASE, entropy=fixed),
     )
-    yield "place of a new key", lambda: make_key_file(
-        clear / "new.key", signer_id="ANNA", passphrase=PASSPHRASE, cost=CHEAP, entropy=fixed
+    yield (
+        "place of a new key",
+        lambda: make_key_file(
+            clear / "new.key", signer_id="ANNA", passphrase=PASSPHRASE, cost=CHEAP, entropy=fixed
+        ),
     )
-    yield "entropy", lambda: make_key_file(
-        tmp_path / "new.key", signer_id="ANNA", entropy=lambda size: SEED + b"!"
+    yield (
+        "entropy",
+        lambda: make_key_file(tmp_path / "new.key", signer_id="ANNA", entropy=lambda size: SEED + b"!"),
     )
     for text in (SEED.hex().upper(), SEED.hex() + "0", SEED.hex()[:-1], f" {SEED.hex()}", f"0x{SEED.hex()}"):
         any_ = Leaky(text)
         yield "environment", lambda any_=any_: from_environment("KEY", environment=any_)
     yield "variable", lambda: from_environment("OTHER", environment=Leaky(SEED.hex()))  # type: ignore[arg-type]  # on purpose
-    yield "signer id", lambda: from_environment(
-        "KEY",
-        signer_id="anna",
-        environment=Leaky(SEED.hex()),  # type: ignore[arg-type]  # on purpose
+    yield (
+        "signer id",
+        lambda: from_environment(
+            "KEY",
+            signer_id="anna",
+            environment=Leaky(SEED.hex()),  # type: ignore[arg-type]  # on purpose
+        ),
     )
     for any_ in (SEED + b"!", SEED[:-1], bytearray(SEED), SEED.hex(), list(SEED)):
         yield "seed", lambda any_=any_: Ed25519Signer(any_, signer_id="SYSTEM")
@@ -323,9 +334,7 @@ def test_no_log_and_no_file_shows_a_secret(
     assert not any(name.endswith(".new") or name.startswith(".SYSTEM") for name in names)
 
 
-def test_only_the_key_file_holds_the_homes_own_seed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_key_file_holds_the_homes_own_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The zero-configuration key stands in its 0600 file and nowhere else."""
     monkeypatch.setattr("bibank.home.make_key_file", make_fixed)
     home = tmp_path / "books"
@@ -351,7 +360,9 @@ def test_the_scan_finds_what_is_planted() -> None:
     for text in (SEED.hex(), repr(SEED), base64.b64encode(SEED).decode(), f"x{PASSPHRASE}x"):
         with pytest.raises(AssertionError, match="shows"):
             check_text(text, "here")
-    error = caught(lambda: exec(compile(LEAK, "planted", "exec"), {"__name__": "bibank.planted", "SEED": SEED}))  # noqa: S102 - a planted frame of the library
+    error = caught(
+        lambda: exec(compile(LEAK, "planted", "exec"), {"__name__": "bibank.planted", "SEED": SEED})
+    )
     with pytest.raises(AssertionError, match="local seed at bibank.planted"):
         check_error(error)
 

@@ -382,9 +382,7 @@ def test_a_cost_outside_its_bounds(sealed: Path, derivations: list[int], cost: d
     assert derivations == []
 
 
-def test_a_derivation_without_memory(
-    tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_derivation_without_memory(tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that cannot afford the derivation says so, and not that the passphrase is wrong."""
     from nacl.exceptions import RuntimeError as NaclError
 
@@ -394,9 +392,7 @@ def test_a_derivation_without_memory(
     monkeypatch.setattr(pwhash.argon2id, "kdf", kdf)
     attempts: tuple[Callable[[], object], ...] = (
         lambda: from_key_file(sealed, passphrase=PASSPHRASE),
-        lambda: make_key_file(
-            tmp_path / "new.key", signer_id="SYSTEM", passphrase=PASSPHRASE, cost=CHEAP
-        ),
+        lambda: make_key_file(tmp_path / "new.key", signer_id="SYSTEM", passphrase=PASSPHRASE, cost=CHEAP),
     )
     for attempt in attempts:
         with pytest.raises(bb.KeystoreError, match="deriving the key failed; it takes 67108864 bytes"):

@@ -97,3 +97,48 @@ class TestJsonlStore(LedgerStoreContract):
         assert [path.name for path in tmp_path.glob("*.jsonl")] == ["2026-01-25.jsonl"]
         store.append(group(store, [b"2"]))
         store.close()
+
+    def test_an_interrupt_while_writing_poisons(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A write that was interrupted may be on disk or not: the store takes nothing more."""
+        store = plan_journal(tmp_path).repair()
+        wanted = group(store, [b"1"])
+
+        def interrupt(files: object, handle: int, data: bytes) -> int:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("bibank.store.jsonl.files.OsFiles.write", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.append(wanted)
+        with pytest.raises(bb.LedgerPoisoned, match="interrupted"):
+            store.append(wanted)
+        store.close()
+
+    def test_a_new_file_that_its_directory_may_not_know_poisons(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A failed sync of the directory is not tried again, although nothing was written yet."""
+        store = plan_journal(tmp_path).repair()
+
+        def fail(files: object) -> None:
+            raise OSError(5, "planted")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("bibank.store.jsonl.files.OsFiles.fsync_dir", fail)
+            with pytest.raises(bb.StoreUnavailable, match="nothing was written"):
+                store.append(group(store, [b"1"]))
+        with pytest.raises(bb.LedgerPoisoned):
+            store.append(group(store, [b"1"]))
+        store.close()
+        assert [path.read_bytes() for path in tmp_path.glob("*.jsonl")] == [b""]
+
+    def test_an_empty_journal_has_no_places(self, tmp_path: Path) -> None:
+        """Before the first line there is no file to name, and an error keeps what it says."""
+        plan = plan_journal(tmp_path)
+        error = bb.JournalCorrupt("x", sequence=1)
+        assert plan.place(error) is error
+        store = plan.repair()
+        assert store.locate(1) == ("", 1)
+        store.close()

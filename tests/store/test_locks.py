@@ -173,13 +173,15 @@ def test_a_forked_child_cannot_write_and_takes_nothing_from_its_parent(tmp_path:
 
 CLOSED_BESIDE_A_CHILD = """
 import os, sys
-import bibank as bb
-ledger = bb.Ledger.create(sys.argv[1])
 reading, writing = os.pipe()
-child = os.fork()
-if child == 0:
+def wait_for_the_parent():
     os.close(writing)
     os.read(reading, 1)
+os.register_at_fork(after_in_child=wait_for_the_parent)  # before the library can do anything in the child
+import bibank as bb
+ledger = bb.Ledger.create(sys.argv[1])
+child = os.fork()
+if child == 0:
     os._exit(0)
 ledger.close()
 bb.Ledger.open(sys.argv[1]).close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
-from bibank.audit import Level
+from bibank.audit import Level, audit_lines
 from tests.store.journals import (
     DAYS,
     StillClock,
@@ -221,3 +221,37 @@ def test_an_audit_of_a_range_counts_what_it_covers(tmp_path: Path, files: dict[s
         bb.audit_home(home, since=third, until=first)
     with pytest.raises(bb.InvalidValue, match="begins on 2026-01-25"):
         bb.audit_home(home, until=date(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("what", "instead", "reason"),
+    [
+        (b'"metadata"', b'"metadatb"', "unknown member"),
+        (b'"prev_hash":"', b'"prev_hash":"0', "hex"),
+        (b'"amount":"2"', b'"amount":"3"', "hash"),
+    ],
+)
+def test_a_wrong_line_right_behind_a_range_is_found(
+    tmp_path: Path, files: dict[str, bytes], what: bytes, instead: bytes, reason: str
+) -> None:
+    """The line that ends an audit of a range is itself read and recomputed."""
+    name = f"{DAYS[2]}.jsonl"
+    first, *rest = files[name].splitlines(keepends=True)
+    home = put(tmp_path / "books", {**files, name: b"".join([first.replace(what, instead), *rest])})
+    with pytest.raises(bb.JournalCorrupt, match=reason) as caught:
+        bb.audit_home(home, until=date.fromisoformat(DAYS[1]))
+    assert (caught.value.file, caught.value.line) == (name, 1)
+
+
+def test_a_missing_day_before_a_range_ends_is_found(tmp_path: Path, files: dict[str, bytes]) -> None:
+    """A day that is missing at the end of a range shows in the link of the line behind it."""
+    files.pop(f"{DAYS[1]}.jsonl")
+    home = put(tmp_path / "books", files)
+    with pytest.raises(bb.JournalCorrupt, match="prev_hash"):
+        bb.audit_home(home, until=date.fromisoformat(DAYS[1]))
+
+
+def test_no_lines_are_no_journal() -> None:
+    """An audit of nothing finds nothing that could be trusted."""
+    with pytest.raises(bb.JournalTorn, match="empty"):
+        audit_lines([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
+from bibank.store.jsonl import tail
+from bibank.store.jsonl.files import OsFiles
+from bibank.store.jsonl.plan import plan_journal
+from bibank.stores import Head
 from tests.store.journals import (
     DAYS,
     NEWEST,
@@ -109,7 +114,7 @@ def test_every_cut_of_the_newest_file_keeps_exactly_the_whole_batches(
         put(home, {**files, NEWEST: content[:cut]})
         end = survivor(content, cut)
         check_opens_at(home, files, end, content[end.offset : cut], f"cut at {cut}")
-        if cut % 16 == 0 or content.find(b"\n", cut - 2, cut + 2) >= 0:
+        if cut % 64 == 0 or content.find(b"\n", cut - 2, cut + 2) >= 0:
             check_works_on(home, files, end, f"cut at {cut}")
 
 
@@ -226,6 +231,18 @@ def test_an_empty_newest_file_is_legal(home: Path, files: dict[str, bytes]) -> N
         assert ledger.entry(14).timestamp.day == 28
 
 
+def test_an_empty_file_of_a_later_day_does_not_stop_the_clock(home: Path, files: dict[str, bytes]) -> None:
+    """A day that was begun by a clock that ran ahead, and never written, keeps nobody from writing today."""
+    put(home, {**files, "2026-03-01.jsonl": b"", "2026-02-01.jsonl": bytes(600)})
+    for sequence in (14, 15):
+        with open_home(home) as ledger:
+            assert ledger.commit(deposit("A", "1 USDT")).sequence == sequence
+    with bb.Ledger.open(home, clock=StillClock("2026-02-01")) as ledger:
+        assert ledger.commit(deposit("A", "1 USDT")).sequence == 16
+    assert [bool(content) for content in day_files(home).values()] == [True, True, True, True, False]
+    assert bb.audit_home(home).lines == 16
+
+
 def test_a_newest_file_of_nuls_only_is_empty(home: Path, files: dict[str, bytes]) -> None:
     """Space that was reserved and never written is no damage."""
     put(home, {**files, "2026-01-28.jsonl": bytes(9000)})
@@ -298,11 +315,11 @@ def test_a_long_hole_before_a_later_group_is_refused(home: Path, files: dict[str
     content = day_files(home)[NEWEST]
     start = len(files[NEWEST])
     hollow = content[:start] + bytes(150_000) + content[start + 150_000 :]
-    for tail in (b"", b"{", bytes(10)):
-        put(home, {**files, NEWEST: hollow + tail})
+    for end in (b"", b"{", bytes(10)):
+        put(home, {**files, NEWEST: hollow + end})
         with pytest.raises(bb.JournalCorrupt):
             bb.Ledger.open(home)
-        assert day_files(home)[NEWEST] == hollow + tail
+        assert day_files(home)[NEWEST] == hollow + end
 
 
 def test_a_complete_line_that_is_wrong_is_refused(home: Path, files: dict[str, bytes]) -> None:
@@ -371,3 +388,63 @@ def test_a_forged_tail_is_not_repaired(home: Path, files: dict[str, bytes]) -> N
         bb.Ledger.open(home)
     assert (caught.value.file, caught.value.line) == (middle, 1)
     assert day_files(home) == before
+
+
+def test_a_wrong_line_inside_a_tear_is_refused(home: Path, files: dict[str, bytes]) -> None:
+    """A complete line whose content was changed is no tear, in an unfinished batch and behind a hole too."""
+    lines = files[NEWEST].splitlines(keepends=True)
+    unfinished = [*lines[:2], lines[2].replace(b'"amount":"1"', b'"amount":"2"')]  # 6 and 7 of 6 to 8
+    behind = [*lines[:4], bytes(40) + lines[4][40:], lines[5].replace(b'"1"', b'"2"'), *lines[6:8]]  # 9 to 12
+    for damaged, line in ((unfinished, 3), (behind, 6)):
+        content = b"".join(damaged)
+        put(home, {**files, NEWEST: content})
+        with pytest.raises(bb.JournalCorrupt, match="hash") as caught:
+            bb.Ledger.open(home)
+        assert (caught.value.file, caught.value.line) == (NEWEST, line)
+        assert not isinstance(caught.value, bb.JournalTorn)
+        assert day_files(home)[NEWEST] == content
+
+
+def test_an_older_file_that_ends_in_garbage_is_refused_beside_an_empty_newest(
+    home: Path, files: dict[str, bytes]
+) -> None:
+    """The last line that there is decides what comes next; when it is none, the journal is corrupt."""
+    middle = f"{DAYS[1]}.jsonl"
+    put(home, {**files, middle: files[middle] + b"garbage\n", NEWEST: b""})
+    for look in (bb.Ledger.open, bb.audit_home):
+        with pytest.raises(bb.JournalCorrupt, match="JSON") as caught:
+            look(home)
+        assert (caught.value.file, caught.value.line, caught.value.sequence) == (middle, 2, 5)
+
+
+def test_the_quick_look_and_the_walk_agree(home: Path, files: dict[str, bytes]) -> None:
+    """A file that ends in a whole batch is judged by its last group; reading all of it says the same."""
+    content = files[NEWEST]
+    ledger_id = json.loads(files[f"{DAYS[0]}.jsonl"].splitlines()[0])["metadata"]["bb.ledger"]
+    before = Head(BEFORE, json.loads(files[f"{DAYS[1]}.jsonl"])["hash"])
+    for end in whole_batches(content, before=BEFORE)[1:]:
+        put(home, {**files, NEWEST: content[: end.offset]})
+        port = OsFiles(home / "journal")
+        quick = tail.examine_tail(port, NEWEST, before=before, ledger_id=ledger_id)
+        walked = tail._Examination(port, NEWEST, before, ledger_id).run()
+        assert quick == walked
+        assert quick.head is not None
+        assert (quick.content, quick.head.sequence, quick.torn) == (end.offset, end.sequence, None)
+
+
+def test_a_torn_file_that_shrinks_is_not_cut(home: Path, files: dict[str, bytes]) -> None:
+    """Torn bytes that cannot all be read are not cut off."""
+
+    class Shrinking(OsFiles):
+        def read(self, name: str, *, offset: int, size: int) -> bytes:
+            """Give one byte less than there is of the torn bytes."""
+            data = super().read(name, offset=offset, size=size)
+            return data[:-1] if data.endswith(b"torn") else data
+
+    put(home, {**files, NEWEST: files[NEWEST] + b"torn"})
+    plan = plan_journal(OsFiles(home / "journal"))
+    plan._files = Shrinking(home / "journal")
+    with pytest.raises(bb.StoreUnavailable, match="shrank"):
+        plan.repair()
+    assert day_files(home)[NEWEST] == files[NEWEST] + b"torn"
+    (home / "journal" / f"{NEWEST}.torn-14").unlink()

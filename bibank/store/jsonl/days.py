@@ -14,7 +14,7 @@ from itertools import islice
 
 import attrs
 
-from bibank.errors import JournalCorrupt
+from bibank.errors import JournalCorrupt, JournalError
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.store.jsonl.files import Files
 
@@ -76,7 +76,7 @@ def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[tupl
             cut += len(rest) - MAX_LINE_BYTES - 1
             rest = rest[: MAX_LINE_BYTES + 1]
     if rest:
-        yield rest, end + cut + len(rest) + 1
+        yield rest, stop + 1
 
 
 class Days:
@@ -96,8 +96,16 @@ class Days:
             day.lines = 0
             del day.offsets[:]
             offset = 0
+            dated = b'"timestamp":"%b' % day.name[:10].encode()
             for line, end in segments(self._files, day.name, start=0, stop=day.size):
                 day.note(offset)
+                if dated not in line:
+                    raise JournalCorrupt(
+                        "the line is not of the date that the file is named for",
+                        sequence=day.last_sequence,
+                        file=day.name,
+                        line=day.lines,
+                    )
                 if end > day.size:
                     raise JournalCorrupt(
                         "the last line has no newline, and this is not the newest file",
@@ -132,7 +140,7 @@ class Days:
                 return day.name, sequence - day.first_sequence + 1
         return (self.files[0].name if self.files else "", sequence)
 
-    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+    def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""
         if error.file is not None or not self.files:
             return error

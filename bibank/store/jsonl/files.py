@@ -25,6 +25,7 @@ from bibank.errors import ConfigurationError, LedgerBusy, StoreUnavailable
 _FILE_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _MAX_LOCK_BYTES = 512
+_LAST_STDIO = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +36,8 @@ class FileStat:
     is_regular: bool
     links: int
     owner: int
+    inode: int = 0
+    """Which file it is, whatever its name."""
 
 
 class Files(Protocol):
@@ -99,6 +102,8 @@ class OsFiles:
             )
         self.directory = directory
         self._kept: int | None = None
+        self._owner = 0
+        """The process that locked the directory."""
         self._lock: tuple[int, int] | None = None
         """The handle of the lock that is held, and the process that took it."""
 
@@ -210,17 +215,23 @@ class OsFiles:
             os.close(directory)
             raise
         self._kept = directory
-        self._lock = handle, os.getpid()
+        self._owner = os.getpid()
+        self._lock = handle, self._owner
         return handle
 
     def _lock_in(self, directory: int, name: str) -> int:
         import fcntl
 
         try:
-            handle = _open(name, os.O_RDWR | os.O_CREAT, directory)
+            handle = _open(name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, directory)
         except OSError as error:
             raise _unavailable("open", self.directory / name, error) from error
         try:
+            found = _describe(os.fstat(handle))
+            if not found.is_regular or found.links != 1 or found.owner != os.geteuid():
+                raise StoreUnavailable(f"{self.directory / name} is not a plain file of ours with one link")
+            # The directory too: who deletes a "stale" lock file must not thereby become a second writer.
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             here, there = os.fstat(handle), os.stat(name, dir_fd=directory, follow_symlinks=False)
             if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
@@ -256,6 +267,8 @@ class OsFiles:
         """Close the directory itself."""
         handle, self._kept = self._kept, None
         if handle is not None:
+            if self._owner == os.getpid():
+                _unlock(handle)
             self.close(handle)
 
     @contextlib.contextmanager
@@ -272,13 +285,26 @@ class OsFiles:
 
     def _open_directory(self) -> int:
         try:
-            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+            return _beyond_stdio(os.open(self.directory, flags))
         except OSError as error:
             raise _unavailable("open", self.directory, error) from error
 
 
 def _open(name: str, flags: int, directory: int) -> int:
-    return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE, dir_fd=directory)
+    return _beyond_stdio(os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE, dir_fd=directory))
+
+
+def _beyond_stdio(handle: int) -> int:
+    """Never hold a file as descriptor 0 to 2: where those were closed, a stray message would land in it."""
+    if handle > _LAST_STDIO:
+        return handle
+    import fcntl
+
+    try:
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, _LAST_STDIO + 1)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -296,6 +322,7 @@ def _describe(found: os.stat_result) -> FileStat:
         is_regular=stat_module.S_ISREG(found.st_mode),
         links=found.st_nlink,
         owner=found.st_uid,
+        inode=found.st_ino,
     )
 
 

@@ -8,15 +8,25 @@ Directories and files are looked at in this order: lock, day files, tail of the 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from bibank.errors import BibankError, JournalCorrupt, JournalTorn, StoreUnavailable
+from bibank.errors import (
+    BibankError,
+    JournalCorrupt,
+    JournalError,
+    JournalTorn,
+    StoreUnavailable,
+    UnsupportedFormat,
+    excerpt,
+)
 from bibank.journal.codec import MAX_LINE_BYTES, decode_line
 from bibank.model.entry import JournalEntry
+from bibank.model.genesis import FORMAT
 from bibank.model.lines import Head
 from bibank.store.jsonl.days import DayFile, Days, day_names
 from bibank.store.jsonl.files import Files, OsFiles
@@ -34,18 +44,29 @@ Durability = Literal["sync", "none"]
 class OpenPlan:
     """What a journal holds, and what opening it for writing would set aside."""
 
-    def __init__(self, files: Files, days: Days, head: Head, torn: Torn | None, lock: int | None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        days: Days,
+        head: Head,
+        torn: Torn | None,
+        lock: int | None,
+        *,
+        empty: Iterable[str] = (),
+    ) -> None:
         self.head = head
         self.torn = torn
         self._files = files
         self._days = days
         self._lock = lock
+        self._empty = tuple(empty)
+        """Day files behind the newest that holds a line: begun, never written to."""
 
     def read(self) -> Iterator[bytes]:
         """Give every surviving line from the first on."""
         return self._days.scan()
 
-    def place(self, error: JournalCorrupt) -> JournalCorrupt:
+    def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""
         return self._days.place(error)
 
@@ -80,10 +101,11 @@ class OpenPlan:
             deque(self.read(), maxlen=0)
         if self.torn is not None:
             self._set_aside(self.torn)
-        for day in self._days.files[-1:]:
-            found = self._files.stat(day.name)
-            if found is not None and found.size > day.size:
-                self._files.truncate(day.name, size=day.size)
+        ends = {day.name: day.size for day in self._days.files[-1:]} | dict.fromkeys(self._empty, 0)
+        for name, size in ends.items():
+            found = self._files.stat(name)
+            if found is not None and found.size > size:
+                self._files.truncate(name, size=size)
 
     def abandon(self) -> None:
         """Let go of the lock and the directory, and change nothing."""
@@ -154,12 +176,41 @@ def _survey(files: Files, lock: int | None) -> OpenPlan:
     if not names:
         return OpenPlan(files, days, Head(), None, lock)
     _check_plain(files, names, for_writing=lock is not None)
+    empty: list[str] = []
+    while len(names) > 1 and not content_end(files, names[-1]):
+        empty.append(names.pop())  # a day that was begun and never written to
     for name in names[:-1]:
         days.files.append(DayFile(name=name, size=content_end(files, name)))
+    first_name = next((day.name for day in days.files if day.size), names[-1])
+    _check_format(files, first_name)
     before = _head_of_older(files, days)
-    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, days, names[-1]))
+    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, first_name))
+    head = tail.head or before
+    if tail.torn is not None and empty:
+        raise JournalCorrupt(
+            f"{tail.torn.reason}, and {empty[-1]} was begun after it",
+            sequence=head.sequence + 1,
+            file=tail.torn.file,
+            line=tail.torn.line,
+        )
     days.files.append(DayFile(name=names[-1], size=tail.content))
-    return OpenPlan(files, days, tail.head or before, tail.torn, lock)
+    return OpenPlan(files, days, head, tail.torn, lock, empty=empty)
+
+
+def _check_format(files: Files, name: str) -> None:
+    """Stop at another format's journal before anything in it is judged by the rules of this one."""
+    first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
+    try:
+        claimed = json.loads(first)["metadata"]["bb.format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return  # not the first line of any version; replay says what is wrong with it
+    if claimed != FORMAT:
+        raise UnsupportedFormat(
+            f"the journal is in format {excerpt(claimed)}; this version reads {FORMAT!r}",
+            sequence=1,
+            file=name,
+            line=1,
+        )
 
 
 def _check_plain(files: Files, names: list[str], *, for_writing: bool) -> None:
@@ -186,9 +237,8 @@ def _head_of_older(files: Files, days: Days) -> Head:
     return Head()
 
 
-def _ledger_id(files: Files, days: Days, newest: str) -> str | None:
+def _ledger_id(files: Files, name: str) -> str | None:
     """Read the ledger's id, unverified, from the first line that there is."""
-    name = next((day.name for day in days.files if day.size), newest)
     first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
     try:
         line = decode_line(first)

@@ -53,6 +53,7 @@ class JsonlStore:
         self._syncs = durability == "sync"
         self._handle: int | None = None
         self._handle_name = ""
+        self._inode = -1
         self._poison: str | None = None
         self._closed = False
         _stores.add(self)
@@ -78,6 +79,7 @@ class JsonlStore:
         if name < newest:
             raise StoreUnavailable(f"the group is of {group.date}, the journal has reached {newest}")
         handle = self._open(name)
+        self._check_file(name)
         self._poison = "a write was interrupted"
         try:
             write_all(self._files, handle, data)
@@ -132,19 +134,28 @@ class JsonlStore:
         """Open the day file; a new one is made known to its directory before it is written."""
         if self._handle is not None and self._handle_name == name:
             return self._handle
-        handle = self._files.open_append(name)
-        try:
-            self._files.fsync_dir()
-        except BaseException as error:  # an interrupt leaves no handle behind either
-            self._files.close(handle)
-            if not isinstance(error, OSError):
-                raise
-            self._poison = f"making {name} known to its directory failed: {error.strerror}"
-            raise StoreUnavailable(f"{self._poison}; nothing was written") from error
-        older, self._handle, self._handle_name = self._handle, handle, name
+        older, self._handle, self._handle_name = self._handle, None, ""
         if older is not None:
             self._files.close(older)
-        return handle
+        self._handle = self._files.open_append(name)
+        try:
+            self._files.fsync_dir()
+        except OSError as error:
+            self._poison = f"making {name} known to its directory failed: {error.strerror}"
+            raise StoreUnavailable(f"{self._poison}; nothing was written") from error
+        found = self._files.stat(name)
+        self._inode = found.inode if found is not None else -1
+        self._handle_name = name
+        return self._handle
+
+    def _check_file(self, name: str) -> None:
+        """Demand that the day file is the one this writer left, as it left it."""
+        found = self._files.stat(name)
+        days = self._days.files
+        size = days[-1].size if days and days[-1].name == name else 0
+        if found is None or found.inode != self._inode or found.size != size:
+            self._poison = f"{name} is not as this writer left it: it was moved, cut or written to by others"
+            raise HeadConflict(f"{self._poison}; nothing was written")
 
     def _note(self, name: str, group: LineGroup, size: int) -> None:
         """Index what is durable now."""

@@ -1,0 +1,124 @@
+"""The bytes of the format, pinned: a library upgrade must never move a hash."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from bibank.journal.batches import PreparedBatch
+from bibank.journal.codec import decode_line
+from bibank.journal.machine import LedgerMachine
+from bibank.journal.reference import encode_line, line_hash, line_preimage
+from bibank.risk.engine import RiskEngine
+from tests.golden.journals import BATCHES, NAME, NONCE
+
+HERE = Path(__file__).parent
+JOURNAL = (HERE / "journal.jsonl").read_bytes().splitlines()
+PREIMAGES = (HERE / "preimages.jsonl").read_bytes().splitlines()
+LINES = (HERE / "lines.jsonl").read_bytes().splitlines()
+LEDGER_ID = (HERE / "ledger_id.txt").read_text(encoding="ascii").strip()
+
+# The keyring without keys, written down by hand: what the ledger id of every unsigned ledger commits to.
+POLICIES = {
+    purpose: {"mandatory_from": 1, "role": role, "threshold": threshold}
+    for purpose, role, threshold in (
+        ("line", "system", 0),
+        ("checkpoint", "system", 0),
+        ("adjustment", "operator", 1),
+        ("permit", "owner", 0),
+        ("rules", "system", 0),
+        ("keyring", "system", 0),
+        ("snapshot", "system", 0),
+    )
+}
+KEYRING: dict[str, Any] = {"keys": [], "policies": POLICIES, "version": 1}
+
+
+def test_ledger_id_by_hashlib_alone() -> None:
+    """Name, and 32 digits of SHA-256 over keyring hash and nonce; keyring and nonce stand in the journal."""
+    keyring = json.dumps(KEYRING, separators=(",", ":"), sort_keys=True).encode()
+    digest = hashlib.sha256(hashlib.sha256(keyring).digest() + bytes.fromhex(NONCE)).hexdigest()
+    assert f"{NAME}/{digest[:32]}" == LEDGER_ID
+    first, second = (json.loads(line) for line in JOURNAL[:2])
+    assert first["metadata"] == {
+        "bb.format": "bibank/1",
+        "bb.keyring": hashlib.sha256(keyring).hexdigest(),
+        "bb.ledger": LEDGER_ID,
+        "bb.nonce": NONCE,
+    }
+    assert second["body"] == {**KEYRING, "ledger": LEDGER_ID}
+
+
+@pytest.mark.parametrize("index", range(len(JOURNAL)))
+def test_hash_by_hashlib_and_rfc8785_alone(index: int) -> None:
+    """The files agree with each other without a line of this library."""
+    line = json.loads(JOURNAL[index])
+    digest = line.pop("hash")
+    assert rfc8785.dumps({**line, "ledger": LEDGER_ID}) == PREIMAGES[index]
+    assert hashlib.sha256(PREIMAGES[index]).hexdigest() == digest
+    assert line["sequence"] == index + 1
+    assert line["prev_hash"] == (json.loads(JOURNAL[index - 1])["hash"] if index else "GENESIS")
+
+
+def test_machine_seals_these_bytes() -> None:
+    """The same drafts at the same times are the same journal, byte for byte."""
+    machine = LedgerMachine(RiskEngine())
+    lines: list[bytes] = []
+    for moment, close, drafts in BATCHES:
+        lines += machine.propose(PreparedBatch(drafts), moment).lines
+        if close:
+            machine.close_group()
+    assert lines == JOURNAL
+    assert machine.ledger_id == LEDGER_ID
+
+
+def test_machine_accepts_these_bytes() -> None:
+    """A journal of today can be opened for ever."""
+    machine = LedgerMachine(RiskEngine())
+    for line in JOURNAL:
+        machine.accept(line)
+    assert not machine.in_batch
+    assert (machine.ledger_id, machine.head.sequence) == (LEDGER_ID, len(JOURNAL))
+    assert {account.text: account.balance for account in machine.book.with_prefix("LIAB:USER")} == {
+        "LIAB:USER:ALICE:BTC:AVAILABLE": 300_000,
+        "LIAB:USER:ALICE:USDT:AVAILABLE": 90_049_999_999,
+        "LIAB:USER:BOB:BTC:AVAILABLE": 99_700_000,
+        "LIAB:USER:BOB:USDT:AVAILABLE": 4_990_000_001,
+    }
+
+
+@pytest.mark.parametrize("data", [*JOURNAL, *LINES], ids=range(len(JOURNAL) + len(LINES)))
+def test_spelling(data: bytes) -> None:
+    """Each line is read and spelled again as it stands, its members in the order of the seed."""
+    assert encode_line(decode_line(data)) == data
+    order = list(json.loads(data))
+    assert order == [
+        name
+        for name in (
+            *("sequence", "prev_hash", "hash", "timestamp", "intent", "record", "subject"),
+            *("correlation_id", "causality_id", "batch", "postings", "metadata", "body", "signatures"),
+        )
+        if name in order
+    ]
+
+
+@pytest.mark.parametrize("index", range(len(JOURNAL)))
+def test_reference_hashes_these_bytes(index: int) -> None:
+    """The reference gives these preimages and these hashes."""
+    line = decode_line(JOURNAL[index])
+    assert line_preimage(line, ledger_id=LEDGER_ID) == PREIMAGES[index]
+    assert line_hash(line, ledger_id=LEDGER_ID) == line.hash
+
+
+def test_lines_beyond_an_unsigned_ledger() -> None:
+    """The other lines show what the journal cannot: signatures, a cause, a cover."""
+    found = [set(json.loads(line)) for line in LINES]
+    assert all("signatures" in names for names in found)
+    assert any("body" in names for names in found)
+    lines = [decode_line(line) for line in LINES]
+    assert {line.batch.cover for line in lines} == {None, "group"}
+    assert any(line.causality_id for line in lines)
+    assert max(len(line.signatures) for line in lines) == 3
