@@ -13,6 +13,7 @@ from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import encode_line, line_hash, line_preimage
 from bibank.risk.engine import RiskEngine
+from bibank.signing.trust import KeyringTrust
 from tests.golden.journals import BATCHES, NAME, NONCE
 
 HERE = Path(__file__).parent
@@ -65,19 +66,19 @@ def test_hash_by_hashlib_and_rfc8785_alone(index: int) -> None:
 
 def test_machine_seals_these_bytes() -> None:
     """The same drafts at the same times are the same journal, byte for byte."""
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     lines: list[bytes] = []
     for moment, close, drafts in BATCHES:
         lines += machine.propose(PreparedBatch(drafts), moment).lines
         if close:
-            machine.close_group()
+            machine.settle()
     assert lines == JOURNAL
     assert machine.ledger_id == LEDGER_ID
 
 
 def test_machine_accepts_these_bytes() -> None:
     """A journal of today can be opened for ever."""
-    machine = LedgerMachine(RiskEngine())
+    machine = LedgerMachine(RiskEngine(), KeyringTrust())
     for line in JOURNAL:
         machine.accept(line)
     assert not machine.in_batch

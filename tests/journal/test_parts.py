@@ -29,6 +29,7 @@ from bibank.journal.records import RECORD_TABLE, check_record
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MIN_UNITS
 from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
+from bibank.model.json_value import FrozenMap, thaw
 from bibank.model.keyring import Keyring
 from bibank.model.money import Money
 from bibank.model.record import RecordKind
@@ -239,7 +240,7 @@ def test_genesis_batch(opening: Mapping[str, Any]) -> None:
     }
     assert entry.genesis is not None
     assert record.subject == record.body["ledger"] == entry.genesis.ledger_id
-    body: dict[str, Any] = {**Keyring.unsigned().to_body()}
+    body: dict[str, Any] = thaw(FrozenMap(Keyring.unsigned().to_body()))
     assert hashlib.sha256(rfc8785.dumps(body)).hexdigest() == keyring_hash(Keyring.unsigned())
     assert entry.genesis.keyring_hash == keyring_hash(Keyring.unsigned())
 

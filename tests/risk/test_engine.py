@@ -23,6 +23,7 @@ from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import Refusal
 from bibank.risk.view import RuleState
+from bibank.signing.trust import KeyringTrust
 from bibank.testing.strategies import histories
 from tests.journal.machines import ALICE, BOB, NOON, accept, found, founding, memory, outcome, propose, state
 from tests.risk.rules import Counting, Rule
@@ -377,7 +378,7 @@ def test_memory_follows_the_journal() -> None:
 @given(histories(), st.integers(1, 4))
 def test_memory_is_rebuilt_by_replay(history: Any, limit: int) -> None:
     """After any history, live and replayed state are the same, in the same order."""
-    machine = LedgerMachine(RiskEngine([Counting(limit)]))
+    machine = LedgerMachine(RiskEngine([Counting(limit)]), KeyringTrust())
     lines = list(machine.propose(PreparedBatch(founding(history.opening)), NOON).lines)
     for batch in history.batches:
         sealed = outcome(machine, batch, NOON)
@@ -391,7 +392,7 @@ def test_memory_is_rebuilt_by_replay(history: Any, limit: int) -> None:
 @given(histories())
 def test_engine_is_deterministic(history: Any) -> None:
     """Two machines that are asked the same give the same lines and the same refusals."""
-    machines = [LedgerMachine(RiskEngine([Counting(3)])) for _ in range(2)]
+    machines = [LedgerMachine(RiskEngine([Counting(3)]), KeyringTrust()) for _ in range(2)]
     for batch in (founding(history.opening), *history.batches):
         one, other = (outcome(machine, batch, NOON) for machine in machines)
         if isinstance(one, BibankError):
@@ -432,9 +433,9 @@ def test_rollback_restores_exactly(before: list[Any], after: list[Any]) -> None:
 
     act(before)
     kept = list(memo.items())
-    engine.mark()
+    mark = engine.mark()
     act(after)
-    engine.rollback()
+    engine.rollback(mark)
     assert list(memo.items()) == kept == sorted(kept)
     assert len(memo) == len(kept)
 

@@ -28,6 +28,7 @@ from bibank.model.json_value import FrozenMap
 from bibank.model.keyring import Keyring
 from bibank.model.money import Money
 from bibank.risk.engine import RiskEngine
+from bibank.signing.trust import KeyringTrust
 from bibank.testing import _hypothesis_entry, strategies
 from bibank.testing.strategies import History
 
@@ -128,7 +129,7 @@ def test_histories_pass_and_are_refused() -> None:
     @settings(max_examples=60, database=None, deadline=None, derandomize=True)
     @given(strategies.histories())
     def play(history: History) -> None:
-        machine = LedgerMachine(RiskEngine())
+        machine = LedgerMachine(RiskEngine(), KeyringTrust())
         founding = genesis_batch(
             history.opening, name="x", keyring=Keyring.unsigned(), nonce="0" * 32, correlation_id="g"
         )
