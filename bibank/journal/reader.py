@@ -28,7 +28,7 @@ from bibank.journal.position import Position
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
-from bibank.model.amount import MAX_UNITS, MIN_UNITS, text_to_units
+from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
@@ -43,11 +43,12 @@ _units: dict[str, int] = {}
 
 
 def _amount_units(text: str) -> int:
+    """Count the units in an amount text as `Amount` does, range included, through a bounded cache."""
     units = _units.get(text)
     if units is None:
         if len(_units) >= _AMOUNTS_KEPT:
             _units.clear()
-        units = _units[text] = text_to_units(text)
+        units = _units[text] = Amount(text).units
     return units
 
 
@@ -117,9 +118,9 @@ class LineReader:
             units = _amount_units(amount)
             first, second = self._account(first_name), self._account(second_name)
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
-            if "bb." in metadata:
-                return False
             if metadata != "{}":
+                if len(data) > MAX_LINE_BYTES or "bb." in metadata:
+                    return False  # the slow path says what is wrong; nothing is parsed beyond the limit
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
             if signed:
                 signature = read_signature(signed, timestamp=timestamp, moment=moment)
@@ -144,7 +145,7 @@ class LineReader:
         after_debit = debit.balance + units * debit.klass.debit_sign
         after_credit = credit.balance - units * credit.klass.debit_sign
         if (
-            not 0 < units <= MAX_UNITS
+            not units
             or debit is credit
             or debit.klass.asset != credit.klass.asset
             or (debit.klass.category, credit.klass.category) != EVERYDAY_INTENTS[intent]

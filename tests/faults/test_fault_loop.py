@@ -169,7 +169,7 @@ def test_whatever_fails_once_loses_nothing_acknowledged(tmp_path: Path, name: st
                 assert run.error is None, where
                 assert lines_of(home) == reference, where
             else:
-                assert run.error is not None, where
+                assert isinstance(run.error, (bb.StoreError, KeyboardInterrupt)), where  # never "corrupt"
             check_after_fault(home, run, reference, where)
     assert count > 100 if name == "found" else count > 30
 

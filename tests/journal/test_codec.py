@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bibank.errors import MalformedLine
-from bibank.journal.codec import MAX_BATCH_LINES, MAX_LINE_BYTES, decode_line, parse_object
+from bibank.journal.codec import (
+    _STRING_OR_BRACKET,
+    MAX_BATCH_LINES,
+    MAX_LINE_BYTES,
+    decode_line,
+    parse_object,
+)
 from bibank.journal.drafts import deposit
 from bibank.journal.reference import encode_line
 from bibank.model.record import JournalLine
@@ -393,6 +399,13 @@ def test_deep_nesting(where: str) -> None:
         "before a string without end": b"[]" * 20 + b'"' + b'\\"' * 32_000,
     }
     refused(lines[where])
+
+
+def test_string_without_end_takes_the_rest_of_the_line() -> None:
+    """The scan for brackets looks at each byte once: it does not start again at every later quote."""
+    text = '"' + '\\"' * 1_000
+    found = [match[0] for match in _STRING_OR_BRACKET.finditer("[" + text)]
+    assert found == ["[", text]
 
 
 def test_nesting_inside_strings_does_not_count() -> None:

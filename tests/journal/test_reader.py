@@ -308,6 +308,7 @@ TRANSFER = members(LINES[3])["postings"]
         (genesis_lines(metadata={n: m for n, m in METADATA.items() if n != "bb.ledger"}), "ledger name"),
         (genesis_lines(intent="transfer", postings=TRANSFER, metadata={}), "line 1 is not a genesis entry"),
         (genesis_lines(causality_id="1"), "earlier line"),
+        (chain([change(3, sequence=1, batch=None)], ""), "line 1 is not a genesis entry"),
     ],
 )
 def test_wrong_first_line(lines: list[bytes], reason: str) -> None:
@@ -402,6 +403,22 @@ def test_balance_beyond_i128(path: str) -> None:
     batch[2] = forge(batch[2], LEDGER, batch={"size": 2})
     batch = chain(batch, LEDGER)
     assert "leaves the signed 128-bit range" in str(refusal(batch[:3], batch[3], PATHS[path]()))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("vault", "owner"), [("V", "BOB"), ("W", "ALICE")], ids=["only the debit side", "only the credit side"]
+)
+def test_one_balance_beyond_i128(path: str, vault: str, owner: str) -> None:
+    """Each side of a line is held to the range on its own."""
+
+    def deposit_of(number: int, amount: str, vault: str, owner: str) -> bytes:
+        debit, credit = f"ASSET:SYSTEM:{vault}:BTC:M", f"LIAB:USER:{owner}:BTC:M"
+        return two(number, amount, debit=debit, credit=credit, intent="deposit")
+
+    full = deposit_of(3, LARGEST, "V", "ALICE")
+    lines = chain([*LINES[:2], full, deposit_of(4, "0.00000001", vault, owner)], LEDGER)
+    assert "leaves the signed 128-bit range" in str(refusal(lines[:3], lines[3], PATHS[path]()))
 
 
 @pytest.mark.parametrize("path", PATHS)

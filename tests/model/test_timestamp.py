@@ -70,6 +70,23 @@ def test_naive_and_other_zones(moment: datetime) -> None:
         format_timestamp(moment)
 
 
+class Spelled(datetime):
+    """A time of a host's library, which spells itself in its own way."""
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        """Say something else."""
+        return "soon"
+
+
+def test_subclass_becomes_a_plain_datetime() -> None:
+    """What is kept is an exact `datetime`, spelled canonically; a naive one is still refused."""
+    moment = Spelled(2026, 1, 25, 12, 0, 0, 1, tzinfo=UTC)
+    assert type(check_utc(moment)) is datetime
+    assert format_timestamp(moment) == "2026-01-25T12:00:00.000001Z"
+    with pytest.raises(InvalidTimestamp):
+        check_utc(Spelled(2026, 1, 25))
+
+
 @pytest.mark.parametrize("value", [None, 1.0, 1_700_000_000, "2026-01-25T12:00:00Z", date(2026, 1, 25)])
 def test_time_of_another_type(value: Any) -> None:
     """Only a `datetime` is a time."""

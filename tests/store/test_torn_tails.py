@@ -170,7 +170,12 @@ def test_a_creation_that_was_interrupted_yesterday_leaves_an_empty_file(tmp_path
         ledger.commit(deposit("A", "1 USDT"))
         ledger.commit_batch([deposit("A", "1 USDT"), deposit("A", "2 USDT")])
     newest = home / "journal" / NEWEST
-    newest.write_bytes(newest.read_bytes()[:-5])
+    content = newest.read_bytes()
+    lone, first, second = content.splitlines(keepends=True)
+    newest.write_bytes(lone + first.replace(b'"amount":"1"', b'"amount":"3"') + second[:-5])
+    with pytest.raises(bb.JournalCorrupt, match="hash"):
+        bb.Ledger.open(home, clock=clock)
+    newest.write_bytes(content[:-5])
     with bb.Ledger.open(home, clock=clock) as ledger:
         assert ledger.head.sequence == 4
         assert ledger.audit().lines == 4
