@@ -168,7 +168,7 @@ def test_a_key_that_cannot_be_written_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
-        with pytest.raises(bb.KeystoreError, match="cannot write the key file .*No space left"):
+        with pytest.raises(bb.KeystoreError, match=r"cannot write the key file .*No space left"):
             make_key_file(tmp_path / "a.key", signer_id="SYSTEM")
     assert list(tmp_path.iterdir()) == []
     make_key_file(tmp_path / "a.key", signer_id="SYSTEM")
@@ -382,9 +382,7 @@ def test_a_cost_outside_its_bounds(sealed: Path, derivations: list[int], cost: d
     assert derivations == []
 
 
-def test_a_derivation_without_memory(
-    tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_derivation_without_memory(tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that cannot afford the derivation says so, and not that the passphrase is wrong."""
     from nacl.exceptions import RuntimeError as NaclError
 
@@ -394,9 +392,7 @@ def test_a_derivation_without_memory(
     monkeypatch.setattr(pwhash.argon2id, "kdf", kdf)
     attempts: tuple[Callable[[], object], ...] = (
         lambda: from_key_file(sealed, passphrase=PASSPHRASE),
-        lambda: make_key_file(
-            tmp_path / "new.key", signer_id="SYSTEM", passphrase=PASSPHRASE, cost=CHEAP
-        ),
+        lambda: make_key_file(tmp_path / "new.key", signer_id="SYSTEM", passphrase=PASSPHRASE, cost=CHEAP),
     )
     for attempt in attempts:
         with pytest.raises(bb.KeystoreError, match="deriving the key failed; it takes 67108864 bytes"):

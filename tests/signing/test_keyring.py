@@ -243,9 +243,7 @@ def test_fingerprints_name_versions(ledger: bb.Ledger) -> None:
 def test_a_revoked_key_leaves_suspect_lines(ledger: bb.Ledger) -> None:
     """What a revoked key signed after the last trusted line is named in the audit's report."""
     ledger.deposit("A", "1 USDT", correlation_id="d2")
-    ledger.keyring.revoke(
-        OWN.key_id, last_trusted_sequence=2, replacement=NEXT.signer, correlation_id="k1"
-    )
+    ledger.keyring.revoke(OWN.key_id, last_trusted_sequence=2, replacement=NEXT.signer, correlation_id="k1")
     report = ledger.audit(level="signatures")
     (suspect,) = report.suspect
     assert suspect.startswith(f"lines 3 to 4: key {OWN.key_id} of SYSTEM was trusted up to line 2 only")
@@ -259,9 +257,7 @@ def test_a_revoked_key_leaves_suspect_lines(ledger: bb.Ledger) -> None:
 
 def test_a_key_revoked_without_doubt_leaves_no_suspect_line(ledger: bb.Ledger) -> None:
     """A key trusted up to its last line leaves nothing in doubt, and none before it was there."""
-    ledger.keyring.revoke(
-        OWN.key_id, last_trusted_sequence=3, replacement=NEXT.signer, correlation_id="k1"
-    )
+    ledger.keyring.revoke(OWN.key_id, last_trusted_sequence=3, replacement=NEXT.signer, correlation_id="k1")
     assert ledger.audit().suspect == ()
     ledger.keyring.revoke(
         NEXT.key_id, last_trusted_sequence=1, replacement=STRANGER.signer, correlation_id="k2"
@@ -308,9 +304,9 @@ def test_modes_change_across_reopening(tmp_path: Path, modes: tuple[Mode, Mode, 
     lines = decoded(home)
     assert len(lines) == 14
     assert sum("signatures" in line for line in lines) == expected
-    assert all(
-        ("signatures" in line) or line["batch"]["cover"] == "group" for line in lines
-    ), "a line without a signature says that its group has one"
+    assert all(("signatures" in line) or line["batch"]["cover"] == "group" for line in lines), (
+        "a line without a signature says that its group has one"
+    )
 
 
 @pytest.mark.parametrize("mode", ["entry", "group"])
@@ -340,9 +336,7 @@ REFUSED: list[Callable[[bb.Ledger], object]] = [
     lambda ledger: ledger.keyring.add(ANNA.signer, roles=OPERATOR),
     lambda ledger: ledger.keyring.add(ANNA.signer, roles=(), correlation_id="k1"),
     lambda ledger: ledger.keyring.rotate(OWN.signer, correlation_id="k1"),
-    lambda ledger: ledger.keyring.rotate(
-        NEXT.signer, authorised_by=[STRANGER.signer], correlation_id="k1"
-    ),
+    lambda ledger: ledger.keyring.rotate(NEXT.signer, authorised_by=[STRANGER.signer], correlation_id="k1"),
     lambda ledger: ledger.keyring.commit(
         ledger.keyring.draft(KeyringChange(retire=(ANNA.key_id,))), correlation_id="k1"
     ),
@@ -350,9 +344,7 @@ REFUSED: list[Callable[[bb.Ledger], object]] = [
 
 
 @pytest.mark.parametrize("attempt", REFUSED, ids=range(len(REFUSED)))
-def test_a_refused_change_leaves_no_trace(
-    ledger: bb.Ledger, attempt: Callable[[bb.Ledger], object]
-) -> None:
+def test_a_refused_change_leaves_no_trace(ledger: bb.Ledger, attempt: Callable[[bb.Ledger], object]) -> None:
     """A change that is refused changes neither keyring nor ledger, and the next one is as if it was never."""
     before = snapshot(ledger)
     with pytest.raises(bb.InvalidInput):
@@ -413,9 +405,7 @@ def test_a_first_key_without_its_signer(tmp_path: Path) -> None:
 
 def members_of(key: NewKey) -> dict[str, Any]:
     """The members of a described key."""
-    return {
-        name: getattr(key, name) for name in ("signer_id", "algorithm", "public_key", "roles")
-    }
+    return {name: getattr(key, name) for name in ("signer_id", "algorithm", "public_key", "roles")}
 
 
 def test_the_first_key_of_an_unsigned_ledger_is_a_system_key() -> None:
@@ -491,13 +481,12 @@ def test_a_change_that_the_store_refuses_leaves_no_trace() -> None:
         ledger.deposit("A", "1 USDT", correlation_id="d1")
         before = snapshot(ledger)
         store.full = True
-        for attempt in (
-            lambda: ledger.keyring.rotate(NEXT.signer, correlation_id="k1"),
-            lambda: ledger.keyring.add(ANNA.signer, roles=OPERATOR, correlation_id="k1"),
-        ):
-            with pytest.raises(bb.StoreUnavailable):
-                attempt()
-            assert snapshot(ledger) == before
+        with pytest.raises(bb.StoreUnavailable):
+            ledger.keyring.rotate(NEXT.signer, correlation_id="k1")
+        assert snapshot(ledger) == before
+        with pytest.raises(bb.StoreUnavailable):
+            ledger.keyring.add(ANNA.signer, roles=OPERATOR, correlation_id="k1")
+        assert snapshot(ledger) == before
         store.full = False
         entry = ledger.deposit("A", "1 USDT", correlation_id="d2")
         assert signers(ledger, entry.sequence) == [OWN.public_key]

@@ -42,9 +42,7 @@ def hot_payload(line: JournalLine, signed_at: str) -> bytes:
     common = (line.sequence, line.prev_hash, line.hash, format_timestamp(line.timestamp))
     if isinstance(line, JournalEntry):
         postings = canonical_text([thaw_posting(posting) for posting in line.postings])[1:-1]
-        return entry_payload(
-            *common, line.intent.value, postings, canonical_text(line.metadata), signed_at
-        )
+        return entry_payload(*common, line.intent.value, postings, canonical_text(line.metadata), signed_at)
     return record_payload(
         *common, line.kind.value, encode_string(line.subject), canonical_text(line.body), signed_at
     )

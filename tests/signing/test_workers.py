@@ -71,18 +71,14 @@ def test_the_first_of_several_is_named(forgery: Forgery, monkeypatch: pytest.Mon
     assert set(verdicts(forgery, monkeypatch)) == {(7, WRONG)}
 
 
-def test_a_wrong_signature_before_another_fault(
-    forgery: Forgery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_signature_before_another_fault(forgery: Forgery, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signature that fails before a line that is corrupt is what is named."""
     forgery.strip(LINES - 1)
     spoil(forgery, 40)
     assert set(verdicts(forgery, monkeypatch)) == {(40, WRONG)}
 
 
-def test_another_fault_before_a_wrong_signature(
-    forgery: Forgery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_fault_before_a_wrong_signature(forgery: Forgery, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is corrupt before a signature that fails is what is named."""
     forgery.strip(10)
     spoil(forgery, 40)
@@ -97,9 +93,7 @@ def test_a_good_journal_passes_and_every_signature_is_counted(forgery: Forgery, 
     assert verification.default_workers() in (1, 2)
 
 
-def test_a_long_journal_with_one_wrong_signature(
-    forgery: Forgery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_journal_with_one_wrong_signature(forgery: Forgery, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is served, a ledger has the verdict on every signature, also when the queue was full."""
     monkeypatch.setattr(opening, "default_workers", lambda: 2)
     spoil(forgery, 4)
@@ -129,13 +123,19 @@ def test_leaving_early_waits_for_nothing() -> None:
         sequence=1, signer_id="SYSTEM", public_key=bytes(32), message=b"", signature=bytes(64)
     )
     checks = SignatureChecks(workers=2)
-    with pytest.raises(KeyboardInterrupt), checks:
-        for _ in range(9):
-            checks.take(check)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        take_and_interrupt(checks, check)
     assert checks._pool is not None
     with pytest.raises(RuntimeError):
         checks._pool.submit(print)
+
+
+def take_and_interrupt(checks: SignatureChecks, check: SignatureCheck) -> None:
+    """Leave the context in the middle of the work."""
+    with checks:
+        for _ in range(9):
+            checks.take(check)
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("workers", [0, -1])
