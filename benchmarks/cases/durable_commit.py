@@ -48,5 +48,6 @@ def _figure(settings: Settings, signing: Signing, *, name: str, bar: Bar | None)
         unit="F",
         bar=bar,
         absolute=per_operation(found.work_seconds, "commit"),
-        settings=f"one caller, fdatasync each, wall time, {_ACCOUNTS} accounts, F {found.unit_seconds * 1e6:.0f} us",
+        settings=f"one caller, fdatasync each, wall time, {_ACCOUNTS} accounts, "
+        f"F {found.unit_seconds * 1e6:.0f} us",
     )

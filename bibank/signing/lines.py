@@ -42,8 +42,9 @@ class LineSigner:
         batches, first = group, 0
         if self.mode is SigningMode.GROUP:
             batches, first = group[-1:], len(group[-1].lines) - 1
+        plain = self.algorithm is SignatureAlgorithm.ED25519
         messages = [
-            self._message(batch, index, ledger_id)
+            batch.payload(index) if plain else self._digest_message(batch, index, ledger_id)
             for batch in batches
             for index in range(first, len(batch.lines))
         ]
@@ -55,10 +56,7 @@ class LineSigner:
                 text = signature_json(algorithm, public_key, signature, batch.timestamp, signer_id)
                 batch.attach(index, text)
 
-    def _message(self, batch: SealedBatch, index: int, ledger_id: str) -> bytes:
-        payload = batch.payload(index)
-        if self.algorithm is SignatureAlgorithm.ED25519:
-            return payload
+    def _digest_message(self, batch: SealedBatch, index: int, ledger_id: str) -> bytes:
         claim = EntrySignature(
             signer_id=self.signer_id,
             algorithm=self.algorithm,
@@ -71,5 +69,5 @@ class LineSigner:
             ledger_id=ledger_id,
             sequence=batch.first + index,
             digest=batch.digests[index],
-            payload=payload,
+            payload=batch.payload(index),
         )

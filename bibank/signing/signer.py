@@ -67,6 +67,7 @@ class Ed25519Signer:
     ) -> None:
         from nacl.bindings import crypto_sign_seed_keypair
 
+        self._signer_id = self._public_key = ""  # for repr, should what follows be refused
         fits = type(seed) is bytes and len(seed) == SEED_BYTES
         public_key, self._secret = crypto_sign_seed_keypair(seed) if fits else (b"", b"")
         seed = b""  # before anything is refused: not even a wrong secret may show in a traceback

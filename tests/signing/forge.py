@@ -226,7 +226,7 @@ class Forgery:
     @property
     def version(self) -> int:
         """The number of the keyring's version."""
-        return 1 + sum(line.get("record") == "keyring_changed" for line in self.lines)
+        return 1 + len([line for line in self.lines if line.get("record") == "keyring_changed"])
 
     @property
     def fingerprint(self) -> str:

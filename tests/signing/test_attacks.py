@@ -191,7 +191,7 @@ def test_the_stolen_old_key_with_the_rotation_dropped(rotated: Path) -> None:
 
 
 def test_a_line_carried_into_another_ledger_with_the_same_key(tmp_path: Path, books: Path) -> None:
-    """A signed line does not fit into another ledger: its hash holds the ledger id, its signature the hash."""
+    """A signed line does not fit into another ledger: hash and signature hold its own."""
     other = write_books(tmp_path / "other")
     shutil.rmtree(other)
     with make(other, name="other") as ledger:
@@ -207,7 +207,7 @@ def test_a_line_carried_into_another_ledger_with_the_same_key(tmp_path: Path, bo
 
 
 def test_an_edited_keyring_file(books: Path) -> None:
-    """A keyring file that the journal does not reach, or that says something else of a version, is refused."""
+    """A keyring file that the journal does not reach, or that says something else, is refused."""
     path = books / "keyring.json"
     original = path.read_bytes()
     edited = json.loads(original)
@@ -322,7 +322,7 @@ def test_lines_signed_with_a_key_that_an_unauthorised_change_adds(books: Path) -
 
 
 def test_a_chain_audit_judges_whose_keys_they_are(books: Path) -> None:
-    """Without cryptography a strange or missing key is still refused, and the report says what it left out."""
+    """Without cryptography a strange key is still refused, and the report says what it left out."""
     report = bb.audit_home(books)
     assert report.signatures == 0
     assert any(gap.startswith("signatures: ") for gap in report.not_covered)

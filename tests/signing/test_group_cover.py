@@ -236,7 +236,7 @@ def covered_unsigned_lines(tmp_path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("rules", [(), (Diary(),)], ids=["fast", "slow"])
 def test_a_cover_that_nobody_gives(tmp_path: Path, rules: tuple[Diary, ...]) -> None:
-    """Where the keyring asks for no signature, a line that claims a cover still needs one: both readers agree."""
+    """Where the keyring asks for no signature, a line that claims a cover still needs one."""
     lines = covered_unsigned_lines(tmp_path)
     machine = LedgerMachine(RiskEngine(rules), KeyringTrust())
     for line in lines[:3]:

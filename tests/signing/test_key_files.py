@@ -168,7 +168,7 @@ def test_a_key_that_cannot_be_written_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, fail)
-        with pytest.raises(bb.KeystoreError, match="cannot write the key file .*No space left"):
+        with pytest.raises(bb.KeystoreError, match=r"cannot write the key file .*No space left"):
             make_key_file(tmp_path / "a.key", signer_id="SYSTEM")
     assert list(tmp_path.iterdir()) == []
     make_key_file(tmp_path / "a.key", signer_id="SYSTEM")

@@ -123,13 +123,19 @@ def test_leaving_early_waits_for_nothing() -> None:
         sequence=1, signer_id="SYSTEM", public_key=bytes(32), message=b"", signature=bytes(64)
     )
     checks = SignatureChecks(workers=2)
-    with pytest.raises(KeyboardInterrupt), checks:
-        for _ in range(9):
-            checks.take(check)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        take_and_interrupt(checks, check)
     assert checks._pool is not None
     with pytest.raises(RuntimeError):
         checks._pool.submit(print)
+
+
+def take_and_interrupt(checks: SignatureChecks, check: SignatureCheck) -> None:
+    """Leave the context in the middle of the work."""
+    with checks:
+        for _ in range(9):
+            checks.take(check)
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("workers", [0, -1])

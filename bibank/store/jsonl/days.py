@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -45,6 +45,15 @@ class DayFile:
         if self.lines % _STRIDE == 0:
             self.offsets.append(offset)
         self.lines += 1
+
+    def note_all(self, lines: Sequence[bytes], *, offset: int) -> None:
+        """Index lines that stand one behind the other from an offset on."""
+        noted = 0
+        for index in range(-self.lines % _STRIDE, len(lines), _STRIDE):
+            offset += sum(map(len, lines[noted:index])) + index - noted  # and a newline each
+            self.offsets.append(offset)
+            noted = index
+        self.lines += len(lines)
 
 
 def day_names(files: Files) -> list[str]:

@@ -165,12 +165,8 @@ class JsonlStore:
         day = files[-1]
         if day.lines == 0:
             day.first_sequence = group.expected_head.sequence + 1
-        offset = day.size
-        for line in group.lines:
-            day.note(offset)
-            offset += len(line) + 1
-        assert offset == day.size + size
-        day.size = offset
+        day.note_all(group.lines, offset=day.size)
+        day.size += size
 
 
 _stores: WeakSet[JsonlStore] = WeakSet()
