@@ -19,7 +19,7 @@ from typing import Literal, Self, TypeVar
 from uuid import UUID
 
 from bibank.batch import Batch
-from bibank.clock import Clock, SystemClock
+from bibank.clock import Clock
 from bibank.committer import Committer
 from bibank.errors import (
     ConfigurationError,
@@ -27,7 +27,6 @@ from bibank.errors import (
     IntentViolation,
     InvalidType,
     StoreUnavailable,
-    excerpt,
 )
 from bibank.home import Home
 from bibank.journal.batches import PreparedBatch
@@ -43,12 +42,15 @@ from bibank.opening import (
     Signing,
     Verify,
     capital,
+    check_durability,
     check_signer,
     first_keyring,
     founding,
     line_keys,
     line_signer,
     replay,
+    take_clock,
+    take_engine,
 )
 from bibank.outcomes import Committed, Outcomes
 from bibank.queries import Placer, Queries
@@ -97,8 +99,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
         seals = line_signer(signer, signing)
-        machine, trust = replay(store.read(), gate=_engine(risk), place=Placer(store))
-        committer = Committer(machine, store, _clock(clock), seals)
+        machine, trust = replay(store.read(), gate=take_engine(risk), place=Placer(store))
+        committer = Committer(machine, store, take_clock(clock), seals)
         self._assemble(committer, trust, home=None, trace=None)
         if not machine.head.sequence:
             self._found(
@@ -152,7 +154,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """
         draft = partial(founding, opening, name=name, correlation_id=correlation_id)
         draft(nonce="0" * (2 * NONCE_BYTES), keyring=keyring or first_keyring(signer))
-        _check_durability(durability)
+        check_durability(durability)
         line_signer(signer, signing)
         if keyring is not None:
             check_signer(keyring, signer)
@@ -162,12 +164,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
             if signer is None and keyring is None:
                 signer = home.first_signer()
             first = keyring if keyring is not None else first_keyring(signer)
-            machine, trust = replay((), gate=_engine(risk))
+            machine, trust = replay((), gate=take_engine(risk))
             store = plan.repair(durability=durability)
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, _clock(clock), line_signer(signer, signing))
+        committer = Committer(machine, store, take_clock(clock), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         try:
@@ -200,12 +202,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
         `UnsupportedFormat`, `StoreUnavailable`, and `RuleFailed` when a rule cannot take what the
         journal holds. A torn tail is set aside and logged, after everything else was found to hold.
         """
-        _check_durability(durability)
+        check_durability(durability)
         line_signer(signer, signing)
         home = Home(path)
         plan = home.plan_open()
         try:
-            machine, trust = replay(plan.read(), gate=_engine(risk), verify=verify, place=plan.place)
+            machine, trust = replay(plan.read(), gate=take_engine(risk), verify=verify, place=plan.place)
             cached = home.read_keyring()
             if cached is not None:
                 cached.check(trust)
@@ -216,7 +218,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, _clock(clock), line_signer(signer, signing))
+        committer = Committer(machine, store, take_clock(clock), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         if cached is None or cached.fingerprint != trust.current.fingerprint:
@@ -410,30 +412,6 @@ class Ledger(Queries, Verbs[JournalEntry]):
         own = self._committer.signer
         signed = f"signed by {own.signer.signer_id}" if own is not None else "Unsigned"
         return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, {signed}{state}>"
-
-
-def _engine(risk: RiskEngine | None) -> RiskEngine:
-    """Take a host's engine for this ledger, or make the default one."""
-    if risk is None:
-        return RiskEngine().claim()
-    if not isinstance(risk, RiskEngine):
-        raise ConfigurationError(f"risk is a RiskEngine, not {type(risk).__name__}")
-    return risk.claim()
-
-
-def _clock(clock: Clock | None) -> Clock:
-    """Take a host's clock, or the system's."""
-    if clock is None:
-        return SystemClock()
-    if not callable(getattr(clock, "now", None)):
-        raise ConfigurationError(f"a clock has a now method; {type(clock).__name__} has none")
-    return clock
-
-
-def _check_durability(durability: object) -> None:
-    """Refuse a misspelled durability, which would otherwise be none."""
-    if durability not in ("sync", "none"):
-        raise ConfigurationError(f"durability is 'sync' or 'none', not {excerpt(durability)}")
 
 
 def _entries(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:

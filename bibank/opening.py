@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 from uuid import UUID
 
+from bibank.clock import Clock, SystemClock
 from bibank.errors import (
     ConfigurationError,
     InvalidType,
@@ -21,6 +22,7 @@ from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import SIGNED_POLICIES, Keyring, NewKey, Purpose, Role
 from bibank.model.money import Money
 from bibank.model.signature import SignatureAlgorithm, SigningMode
+from bibank.risk.engine import RiskEngine
 from bibank.signing.lines import LineSigner
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, verify_never
@@ -95,6 +97,30 @@ def line_keys(trust: KeyringTrust) -> frozenset[str]:
     keyring = trust.current.keyring
     role = keyring.policies[Purpose.LINE].role
     return frozenset(key.public_key for key in keyring.active(role)) if keyring.signs_lines else frozenset()
+
+
+def take_engine(risk: RiskEngine | None) -> RiskEngine:
+    """Take a host's engine for this ledger, or make the default one."""
+    if risk is None:
+        return RiskEngine().claim()
+    if not isinstance(risk, RiskEngine):
+        raise ConfigurationError(f"risk is a RiskEngine, not {type(risk).__name__}")
+    return risk.claim()
+
+
+def take_clock(clock: Clock | None) -> Clock:
+    """Take a host's clock, or the system's."""
+    if clock is None:
+        return SystemClock()
+    if not callable(getattr(clock, "now", None)):
+        raise ConfigurationError(f"a clock has a now method; {type(clock).__name__} has none")
+    return clock
+
+
+def check_durability(durability: object) -> None:
+    """Refuse a misspelled durability, which would otherwise be none."""
+    if durability not in ("sync", "none"):
+        raise ConfigurationError(f"durability is 'sync' or 'none', not {excerpt(durability)}")
 
 
 def check_signer(keyring: Keyring, signer: Signer | None) -> None:

@@ -77,6 +77,7 @@ TABLE = {
     "LedgerPoisoned": ("StoreError", "ledger_poisoned", False),
     "MalformedLine": ("InvalidInput", "malformed_line", False),
     "MissingCorrelationId": ("InvalidInput", "missing_correlation_id", False),
+    "PinMismatch": ("IntegrityError", "pin_mismatch", False),
     "ProjectionMismatch": ("IntegrityError", "projection_mismatch", False),
     "Refused": ("Refused", "refused", False),
     "RuleFailed": ("Refused", "rule_failed", False),

@@ -19,6 +19,7 @@ MODULES = (
     "bibank",
     "bibank.drafts",
     "bibank.rules",
+    "bibank.signing",
     "bibank.stores",
     "bibank.testing",
     "bibank.testing.strategies",

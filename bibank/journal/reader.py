@@ -119,7 +119,7 @@ class LineReader:
             first, second = self._account(first_name), self._account(second_name)
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
             if metadata != "{}":
-                if len(data) > MAX_LINE_BYTES or "bb." in metadata:
+                if "bb." in metadata:
                     return False  # the slow path says what is wrong; nothing is parsed beyond the limit
                 metadata = canonical_text(read_metadata(parse_object(metadata)))
             if signed:
