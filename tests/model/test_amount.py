@@ -5,6 +5,7 @@ import operator
 import pickle
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from enum import IntEnum
 from fractions import Fraction
 from typing import Any
 
@@ -323,9 +324,23 @@ def test_weights_are_a_sequence_of_ints(bad: Any) -> None:
         Amount(1).allocate(bad)
 
 
-@pytest.mark.parametrize("bad", [0, -1])
-def test_split_needs_a_part(bad: int) -> None:
-    """There is no split into no parts."""
+class Step(IntEnum):
+    """Numbers as a host may keep them."""
+
+    FIVE = 5
+
+
+def test_subclasses_become_plain_numbers() -> None:
+    """What is kept is an exact `int`, whatever kind of text or number it came from."""
+    text = type("Text", (str,), {})("5")
+    for amount in (Amount.from_units(Step.FIVE), Amount(Step.FIVE), Amount(text)):
+        assert type(amount.units) is int
+    assert Amount(text) == Amount(Step.FIVE) == Amount(5)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1_000_001, 10**30])
+def test_split_into_no_or_too_many_parts(bad: int) -> None:
+    """There is no split into no parts, and none that would fill the memory."""
     with pytest.raises(InvalidAmount):
         Amount(1).split(bad)
 
