@@ -5,6 +5,7 @@ litter the checkout and later blocks see what earlier ones made. There is no way
 run here (`pip install ...`) is fenced as ```bash.
 """
 
+import doctest
 import re
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def relative(path: Path) -> str:
 def run_document(path: Path, *, languages: set[str]) -> int:
     """Run the blocks of a document in the current directory and return how many there were."""
     parsers: dict[str, Parser] = {
-        "python": PythonCodeBlockParser(),
+        "python": PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS),
         "console": CodeBlockParser("console", console_blocks.evaluate),
     }
     document = Sybil([parsers[language] for language in sorted(languages)]).parse(path)

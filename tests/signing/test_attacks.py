@@ -312,6 +312,17 @@ def test_unsigned_lines_appended(books: Path) -> None:
     refused(forgery.save(), UNSIGNED, line=10)
 
 
+@pytest.mark.parametrize("torn", [b'{"sequence":10', bytes(100)], ids=["half-a-line", "unwritten"])
+def test_a_torn_tail_behind_a_forgery(books: Path, torn: bytes) -> None:
+    """Nothing is repaired before everything else was found to hold."""
+    forgery = Forgery(books)
+    forgery[4]["signatures"][0]["signature"] = OWN.sign(b"something else").hex()
+    forgery.save()
+    with forgery.path.open("ab") as file:
+        file.write(torn)
+    refused(books, NOT_OVER, line=4)
+
+
 def test_lines_signed_with_a_key_that_an_unauthorised_change_adds(books: Path) -> None:
     """A change that only the stranger signed adds no key, so what the stranger signs then is no line."""
     forgery = Forgery(books)
