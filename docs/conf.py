@@ -31,8 +31,9 @@ nitpick_ignore_regex = [
     # Type variables.
     (r"py:class", r"bibank\.(verbs\.Taken|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
-    (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)"),
-    (r"py:class", r"AccountBook|Days|Entropy|Files|Moves|Opening|SealedBatch|Torn"),
+    (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)|bibank\.keyring\.PolicyRow"),
+    (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust"),
+    (r"py:class", r"KeyringVersion|Moves|Opening|SealedBatch|Signing|Torn"),
 ]
 
 html_theme = "furo"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Purpose,
         Role,
     )
+    from bibank.signing.dsse import Envelope
     from bibank.signing.keyfile import Cost
     from bibank.signing.signer import BatchSigner, Ed25519Signer, Signer
     from bibank.signing.verify import verify_ed25519
@@ -34,6 +35,7 @@ __all__ = [
     "BatchSigner",
     "Cost",
     "Ed25519Signer",
+    "Envelope",
     "KeyStatus",
     "Keyring",
     "KeyringChange",
@@ -57,6 +59,7 @@ _PLACES = {
     ),
     **dict.fromkeys(("BatchSigner", "Ed25519Signer", "Signer"), "bibank.signing.signer"),
     "Cost": "bibank.signing.keyfile",
+    "Envelope": "bibank.signing.dsse",
     "verify_ed25519": "bibank.signing.verify",
 }
 

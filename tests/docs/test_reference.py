@@ -9,7 +9,14 @@ import pytest
 from tests.docs import reference_tables
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PUBLIC_MODULES = ("bibank", "bibank.drafts", "bibank.projections", "bibank.rules", "bibank.stores")
+PUBLIC_MODULES = (
+    "bibank",
+    "bibank.drafts",
+    "bibank.projections",
+    "bibank.rules",
+    "bibank.signing",
+    "bibank.stores",
+)
 
 
 @pytest.mark.parametrize("page", reference_tables.pages(), ids=lambda page: page.name)
