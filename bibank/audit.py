@@ -199,6 +199,7 @@ def _accept_range(
     covered = 0
     for line in lines:
         if until is not None and not machine.in_batch and _date_of(line) > last_text:
+            machine.check_end()
             _check_last_look(line, machine)
             return covered, True
         machine.accept(line)

@@ -25,6 +25,7 @@ from bibank.errors import (
     IntegrityError,
     InvalidType,
     InvalidValue,
+    KeystoreError,
     StoreUnavailable,
     excerpt,
 )
@@ -82,12 +83,19 @@ class Home:
     def load_signer(self, public_keys: Container[str]) -> Signer | None:
         """Load the home's own key that is among some public keys; None when there is none.
 
-        Raises `KeystoreError` for a key file that cannot be used, such as an encrypted one.
+        Raises `KeystoreError` when none fits and a key file could not be used, such as an encrypted one.
         """
+        unusable: KeystoreError | None = None
         for path in sorted(self.keys.glob(f"{SYSTEM_SIGNER}*.key")):
-            signer = from_key_file(path)
+            try:
+                signer = from_key_file(path)
+            except KeystoreError as error:
+                unusable = unusable or error
+                continue
             if signer.public_key in public_keys:
                 return signer
+        if unusable is not None and public_keys != frozenset():
+            raise unusable
         return None
 
     def first_signer(self) -> Signer:

@@ -263,6 +263,8 @@ class LineReader:
 
     def _change_keyring(self, record: JournalRecord) -> None:
         try:
+            if record.batch.cover is not None and record.batch.group != record.sequence:
+                raise InvalidValue("under group cover a keyring change begins its write group")
             self._trust.change(record.body, sequence=record.sequence)
         except InvalidValue as error:  # not always about the last line of the batch
             raise JournalCorrupt(str(error), sequence=record.sequence) from error

@@ -229,6 +229,7 @@ class Keyring:
             raise InvalidValue("a key stands twice in the keyring")
         if set(policies) != set(Purpose):
             raise InvalidValue("a keyring has one policy for every purpose")
+        _check_governable(policies, tuple(_placed(key, 1) for key in keys))
         return cls(version=1, keys=tuple(_placed(key, 1) for key in keys), policies=dict(policies))
 
     @classmethod
@@ -302,6 +303,7 @@ class Keyring:
             raise InvalidValue(
                 f"no line could be signed any more: {len(able)} of {line.threshold} signers would be left"
             )
+        _check_governable(policies, tuple(keys.values()))
         return Keyring(version=self.version + 1, keys=tuple(keys.values()), policies=policies)
 
     def _ended(self, key: KeyringKey | None, key_id: str, status: KeyStatus, sequence: int) -> KeyringKey:
@@ -361,6 +363,19 @@ class KeyringChange:
             retire=tuple(map(_check_key_id, _items(members["retire"]))),
             revoke=revoke,
             policies=_read_policies(members["policies"], names={"role", "threshold"}),
+        )
+
+
+def _check_governable(policies: Policies, keys: tuple[KeyringKey, ...]) -> None:
+    """Refuse a keyring that anybody could change, or that nobody could change any more."""
+    policy = policies[Purpose.KEYRING]
+    if policies[Purpose.LINE].threshold and not policy.threshold:
+        raise InvalidValue("where lines are signed, changes of the keyring must be: its threshold is 0")
+    able = {k.signer_id for k in keys if policy.role in k.roles and k.status is KeyStatus.ACTIVE}
+    if any(policy.role in key.roles for key in keys) and len(able) < policy.threshold:
+        raise InvalidValue(
+            f"the keyring could not be changed any more: {len(able)} active {policy.role.value} signers "
+            f"would be left, its policy asks for {policy.threshold}"
         )
 
 

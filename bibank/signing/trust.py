@@ -19,7 +19,7 @@ from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, 
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import format_timestamp
 from bibank.signing.dsse import Envelope, payload_type, pre_authentication_encoding
-from bibank.signing.verify import verify_ed25519
+from bibank.signing.verify import SIGNATURE_BYTES, verify_ed25519
 
 CHANGE_KIND = "keyring_changed"
 NEVER = 2**63
@@ -182,6 +182,10 @@ class KeyringTrust:
         raise InvalidValue("there is no keyring yet")
 
     def _key_of(self, signature: EntrySignature, sequence: int) -> KeyringKey:
+        if len(signature.signature) != 2 * SIGNATURE_BYTES:
+            raise InvalidValue(
+                f"a signature is {SIGNATURE_BYTES} bytes, that of {excerpt(signature.signer_id)} is not"
+            )
         key = self._by_public_key.get(signature.public_key)
         if key is None:
             raise InvalidValue(

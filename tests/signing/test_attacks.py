@@ -379,7 +379,10 @@ def test_a_pinned_id_of_an_unsigned_beginning_verifies_nothing(tmp_path: Path) -
     home = tmp_path / "books"
     make(home, key=None).close()
     forgery = Forgery(home)
-    policies = {"line": {"role": "system", "threshold": 1}}
+    policies = {
+        "line": {"role": "system", "threshold": 1},
+        "keyring": {"role": "operator", "threshold": 1},
+    }
     first = {"add": [STRANGER.in_keyring("system")], "policies": policies, "retire": [], "revoke": []}
     forgery.append_change(first, STRANGER, by=(STRANGER,))
     forgery.save()

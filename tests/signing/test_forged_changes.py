@@ -67,7 +67,8 @@ def test_a_change_replayed(forgery: Forgery) -> None:
 def test_a_change_replayed_after_another(forgery: Forgery) -> None:
     """An old change does not come back later, when a key that it retires is active again by number."""
     record = forgery.append_change(ADDITION, OWN, by=(OWN, ANNA))
-    forgery.append_change(change(retire=[ANNA.key_id]), OWN, by=(ANNA,))
+    retired = change(add=[BERT.in_keyring("operator")], retire=[ANNA.key_id])
+    forgery.append_change(retired, OWN, by=(ANNA, BERT))
     forgery._append({**record}, (OWN,))
     refused(forgery.save(), "the change does not follow keyring version 3", line=12)
 
@@ -270,7 +271,10 @@ def test_a_second_adoption(forgery: Forgery) -> None:
 def test_an_unsigned_first_change_of_an_unsigned_ledger(tmp_path: Path) -> None:
     """The first key of an unsigned ledger signs its own adoption, and the line of it."""
     make(tmp_path / "books", key=None).close()
-    policies = {"line": {"role": "system", "threshold": 1}}
+    policies = {
+        "line": {"role": "system", "threshold": 1},
+        "keyring": {"role": "operator", "threshold": 1},
+    }
     added = change(add=[OWN.in_keyring("system")], policies=policies)
     forgery = Forgery(tmp_path / "books")
     forgery.append_change(added, OWN, by=())

@@ -12,6 +12,7 @@ import bibank as bb
 from bibank import drafts
 from bibank.clock import SystemClock
 from bibank.journal.batches import PreparedBatch
+from bibank.model.keyring import SIGNED_POLICIES
 from bibank.model.record import UnsignedRecord
 from bibank.signing import (
     Keyring,
@@ -162,7 +163,7 @@ def test_a_first_keyring_that_the_signer_is_not_in(tmp_path: Path) -> None:
         public_key=NEXT.public_key,
         roles=SYSTEM,
     )
-    first = Keyring.first((described,), {**Keyring.unsigned().policies, Purpose.LINE: Policy(**LINE)})
+    first = Keyring.first((described,), SIGNED_POLICIES)
     with pytest.raises(bb.ConfigurationError, match="may not sign lines"):
         bb.Ledger.create(tmp_path / "books", keyring=first, signer=OWN.signer)
     with pytest.raises(bb.KeystoreError, match="give its signer"):
@@ -172,9 +173,6 @@ def test_a_first_keyring_that_the_signer_is_not_in(tmp_path: Path) -> None:
     assert not (tmp_path / "books").exists()
     bb.Ledger.create(tmp_path / "books", keyring=first, signer=NEXT.signer, durability="none").close()
     assert passes(tmp_path / "books", key=NEXT).signatures == 2
-
-
-LINE: dict[str, Any] = {"role": Role.SYSTEM, "threshold": 1}
 
 
 # --------------------------------------------------------------------------- authority
@@ -192,14 +190,26 @@ def test_operators_have_authority_from_the_first_of_them_on(ledger: bb.Ledger) -
     assert [key.signer_id for key in ledger.keyring.keys] == ["SYSTEM", "ANNA_OPS", "BERT_OPS", "SYSTEM"]
 
 
-def test_the_last_operator_gone_gives_the_system_nothing_back(ledger: bb.Ledger) -> None:
-    """Authority does not fall back to the system's key when the operators' are revoked."""
+def test_the_last_operator_does_not_go(ledger: bb.Ledger) -> None:
+    """A change after which nobody could change the keyring is refused; a successor makes it pass."""
     ledger.keyring.add(ANNA.signer, roles=OPERATOR, correlation_id="k1")
-    ledger.keyring.revoke(
-        ANNA.key_id, last_trusted_sequence=3, authorised_by=[ANNA.signer], correlation_id="k2"
-    )
+    with pytest.raises(bb.InvalidValue, match="could not be changed any more"):
+        ledger.keyring.revoke(
+            ANNA.key_id, last_trusted_sequence=3, authorised_by=[ANNA.signer], correlation_id="k2"
+        )
     with pytest.raises(bb.InvalidValue, match="signed by 0 operator keys"):
         ledger.keyring.rotate(NEXT.signer, correlation_id="k3")
+    ledger.keyring.add(BERT.signer, roles=OPERATOR, authorised_by=[ANNA.signer], correlation_id="k4")
+    ledger.keyring.revoke(
+        ANNA.key_id, last_trusted_sequence=3, authorised_by=[BERT.signer], correlation_id="k5"
+    )
+
+
+def test_signed_lines_need_a_guarded_keyring() -> None:
+    """A keyring whose lines are signed and that anybody could change is none."""
+    policies = {**SIGNED_POLICIES, Purpose.KEYRING: Policy(role=Role.OPERATOR, threshold=0)}
+    with pytest.raises(bb.InvalidValue, match="changes of the keyring must be"):
+        Keyring.first((new(OWN),), policies)
 
 
 def test_two_of_three_people(ledger: bb.Ledger) -> None:
@@ -392,7 +402,7 @@ def test_a_first_key_without_its_signer(tmp_path: Path) -> None:
         before = snapshot(ledger)
         change = KeyringChange(
             add=(NewKey(**{**members_of(new(OWN)), "roles": SYSTEM}),),
-            policies={Purpose.LINE: Policy(role=Role.SYSTEM, threshold=1)},
+            policies=SIGNED_POLICIES,
         )
         envelope = ledger.keyring.draft(change).signed_by(OWN.signer, key_id=OWN.key_id)
         with pytest.raises(bb.InvalidValue, match="could not sign this line"):
