@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 import bibank as bb
+from bibank.audit import audit_lines
 from bibank.journal.machine import LedgerMachine
 from bibank.risk.engine import RiskEngine
 from bibank.signing.trust import KeyringTrust
@@ -26,7 +28,7 @@ from tests.signing.forge import (
     write_books,
     write_rotated,
 )
-from tests.store.journals import tree
+from tests.store.journals import StillClock, tree
 
 MISSING = "the signature that covers the last write group is missing"
 
@@ -245,3 +247,17 @@ def test_a_cover_that_nobody_gives(tmp_path: Path, rules: tuple[Diary, ...]) -> 
         machine.check_end()
     with pytest.raises(bb.JournalCorrupt, match="line 3 ends a write group under group cover"):
         machine.accept(lines[3])
+
+
+def test_a_bounded_audit_checks_the_cover_at_its_end() -> None:
+    """An audit up to a date does not stop on a group whose covering signature is missing."""
+    clock = StillClock("2026-01-25")
+    ledger = bb.Ledger.in_memory({"USDT": "10"}, signer=OWN.signer, signing="group", clock=clock)
+    ledger.deposit("A", "1 USDT", correlation_id="d1")
+    clock.moment += timedelta(days=1)
+    ledger.deposit("A", "1 USDT", correlation_id="d2")
+    lines = list(ledger._committer.store.read())
+    assert audit_lines(lines, until=date(2026, 1, 25), level="signatures").covered == 3
+    lines[2] = lines[2].partition(b',"signatures"')[0] + b"}"
+    with pytest.raises(bb.JournalCorrupt, match="under group cover"):
+        audit_lines(lines, until=date(2026, 1, 25), level="signatures")
