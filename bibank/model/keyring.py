@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import sha256
-from typing import TypeVar
 
 import attrs
 
 from bibank.errors import InvalidType, InvalidValue, excerpt
+from bibank.model.json_members import exact_items, exact_members, pick
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.money import PART_PATTERN
 from bibank.model.signature import SignatureAlgorithm
@@ -26,8 +26,6 @@ _KEY_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _KEY_ID_DIGITS = 16
 MAX_THRESHOLD = 15
 """Signatures that a policy can ask for: one less than a line can carry."""
-
-_Kind = TypeVar("_Kind", bound=Enum)
 
 SYSTEM_SIGNER = "SYSTEM"
 """The signer id of a home's own key (phase 2, 5.2)."""
@@ -123,12 +121,12 @@ class NewKey:
     @classmethod
     def from_body(cls, body: JsonValue) -> NewKey:
         """Read what :meth:`to_body` gives."""
-        members = _members(body, {"algorithm", "public_key", "roles", "signer_id"}, "key")
+        members = exact_members(body, {"algorithm", "public_key", "roles", "signer_id"}, "key")
         return cls(
             signer_id=members["signer_id"],
-            algorithm=_pick(SignatureAlgorithm, members["algorithm"]),
+            algorithm=pick(SignatureAlgorithm, members["algorithm"]),
             public_key=members["public_key"],
-            roles=tuple(_pick(Role, role) for role in _items(members["roles"])),
+            roles=tuple(pick(Role, role) for role in exact_items(members["roles"])),
         )
 
 
@@ -197,12 +195,12 @@ def _read_policies(body: JsonValue, *, names: set[str]) -> dict[Purpose, Policy]
         raise InvalidValue("policies are an object")
     policies: dict[Purpose, Policy] = {}
     for name, value in body.items():
-        members = _members(value, names, "policy")
+        members = exact_members(value, names, "policy")
         if members.get("mandatory_from", 1) != 1:
             raise InvalidValue("the policies of version 1 are mandatory from line 1")
-        purpose = _pick(Purpose, name)
+        purpose = pick(Purpose, name)
         policies[purpose] = Policy(
-            role=_pick(Role, members["role"]), threshold=_read_threshold(members["threshold"], purpose)
+            role=pick(Role, members["role"]), threshold=_read_threshold(members["threshold"], purpose)
         )
     return policies
 
@@ -254,10 +252,10 @@ class Keyring:
     @classmethod
     def from_body(cls, body: Mapping[str, JsonValue]) -> Keyring:
         """Read what :meth:`to_body` gives; `InvalidValue` for anything else."""
-        members = _members(FrozenMap(body), {"keys", "policies", "version"}, "keyring")
+        members = exact_members(FrozenMap(body), {"keys", "policies", "version"}, "keyring")
         if members["version"] != 1:
             raise InvalidValue(f"version {excerpt(members['version'])}; the first keyring is version 1")
-        keys = tuple(map(_read_first_key, _items(members["keys"])))
+        keys = tuple(map(_read_first_key, exact_items(members["keys"])))
         policies = _read_policies(members["policies"], names={"mandatory_from", "role", "threshold"})
         keyring = cls.first(keys, policies)
         if canonical_text(body) != canonical_text(keyring.to_body()):  # as text: True is equal to 1
@@ -347,10 +345,10 @@ class KeyringChange:
     @classmethod
     def from_body(cls, body: JsonValue) -> KeyringChange:
         """Read what :meth:`to_body` gives; `InvalidValue` for anything else."""
-        members = _members(body, {"add", "policies", "retire", "revoke"}, "change")
+        members = exact_members(body, {"add", "policies", "retire", "revoke"}, "change")
         revoke: dict[str, int] = {}
-        for item in _items(members["revoke"]):
-            entry = _members(item, {"key_id", "last_trusted_sequence"}, "revocation")
+        for item in exact_items(members["revoke"]):
+            entry = exact_members(item, {"key_id", "last_trusted_sequence"}, "revocation")
             last = entry["last_trusted_sequence"]
             if isinstance(last, bool) or not isinstance(last, int):
                 raise InvalidValue("last_trusted_sequence is an integer")
@@ -359,8 +357,8 @@ class KeyringChange:
                 raise InvalidValue("a change names the same key twice")
             revoke[key_id] = last
         return cls(
-            add=tuple(map(NewKey.from_body, _items(members["add"]))),
-            retire=tuple(map(_check_key_id, _items(members["retire"]))),
+            add=tuple(map(NewKey.from_body, exact_items(members["add"]))),
+            retire=tuple(map(_check_key_id, exact_items(members["retire"]))),
             revoke=revoke,
             policies=_read_policies(members["policies"], names={"role", "threshold"}),
         )
@@ -412,25 +410,6 @@ def _read_first_key(body: JsonValue) -> NewKey:
     if _first_key_body(_placed(key, 1)) != body:
         raise InvalidValue(f"key {key.key_id} of version 1 is not an active key from line 1 on")
     return key
-
-
-def _members(body: JsonValue, names: set[str], what: str) -> dict[str, JsonValue]:
-    if not isinstance(body, FrozenMap) or set(body) != names:
-        raise InvalidValue(f"a {what} has exactly the members {', '.join(sorted(names))}")
-    return dict(body)
-
-
-def _items(value: JsonValue) -> tuple[JsonValue, ...]:
-    if not isinstance(value, tuple):
-        raise InvalidValue("a list is expected")
-    return value
-
-
-def _pick(kind: type[_Kind], value: JsonValue) -> _Kind:
-    try:
-        return kind(value)
-    except ValueError:
-        raise InvalidValue(f"{excerpt(value)} is no {kind.__name__}") from None
 
 
 def _policy_table(**policies: tuple[Role, int]) -> dict[Purpose, Policy]:
