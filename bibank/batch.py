@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
-from bibank.errors import ConfigurationError
+from bibank.errors import ConfigurationError, IntentViolation, InvalidType
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.verbs import Verbs
+
+T = TypeVar("T")
+
+Item = UnsignedEntry | Sequence[UnsignedEntry]
+"""One item of `commit_each`: an entry, or entries that stand or fall together."""
 
 
 class Batch(Verbs[UnsignedEntry]):
@@ -68,3 +73,26 @@ class Batch(Verbs[UnsignedEntry]):
             raise ConfigurationError("drafts are added inside 'with ledger.batch(...) as batch:'")
         self._drafts.append(draft)
         return draft
+
+
+def entries_of(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:
+    """Take the entries of a batch; records are written by verbs of their own."""
+    return tuple(map(entry_of, iterated(items, "a batch is a sequence of UnsignedEntry")))
+
+
+def entry_of(item: object) -> UnsignedEntry:
+    """Take one entry that a caller may commit; `InvalidType`, or `IntentViolation` for a genesis."""
+    if not isinstance(item, UnsignedEntry):
+        raise InvalidType(f"an UnsignedEntry is committed, not {type(item).__name__}")
+    if item.genesis is not None:
+        raise IntentViolation(intent=item.intent, reason="only line 1 of a journal is its genesis")
+    return item
+
+
+def iterated(items: Iterable[T], what: str) -> tuple[T, ...]:
+    """Take a sequence that a caller gave; `InvalidType` says what it should have been."""
+    try:
+        iterator = iter(items)
+    except TypeError:
+        raise InvalidType(f"{what}, not {type(items).__name__}") from None
+    return tuple(iterator)

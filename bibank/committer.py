@@ -1,22 +1,29 @@
-"""From drafts to durable lines: the one way in.
+"""From drafts to durable lines: the one way in, for any number of threads.
 
-One lock covers stamp, judgement, sealing and writing. What the machine sealed but the store did
-not take leaves memory ahead of the disk, so whatever stops a commit between the two, an interrupt
-included, poisons the ledger: every later call raises `LedgerPoisoned` until it is opened again.
+One lock covers stamp, judgement, sealing and the machine's memory. Signing, writing and syncing
+happen outside it, by one leader at a time: who has sealed a batch queues for the lead, writes the
+whole group that was queued until then, and finds its own written when somebody else led.
+
+Memory runs ahead of the disk meanwhile. Results leave, and reads see, only what is durable. What
+the store did certainly not take is taken back, with all that was sealed on top of it. Whatever
+else stops sealing or writing midway, an interrupt included, poisons: every later call raises
+`LedgerPoisoned` until the ledger is opened again.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain
-from threading import RLock
+from threading import RLock, get_ident
 from weakref import WeakSet
 
-from bibank.clock import Clock
+from bibank.clock import ClockWatch
 from bibank.errors import (
+    BibankError,
     CommitOutcomeUnknown,
     ConfigurationError,
     InvalidInput,
@@ -30,12 +37,14 @@ from bibank.errors import (
 )
 from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
-from bibank.journal.position import Position
-from bibank.model.lines import Head, LineGroup
+from bibank.journal.records import recovery_record
+from bibank.model.lines import LineGroup
 from bibank.model.record import UnsignedRecord
-from bibank.model.timestamp import check_utc
 from bibank.signing.lines import LineSigner
 from bibank.store.protocol import LedgerStore
+from bibank.write_group import DurableView, WriteGroup
+
+_INTERRUPTED = "a commit was interrupted"
 
 _committers: WeakSet[Committer] = WeakSet()
 """Every committer of this process, for the day it forks."""
@@ -45,133 +54,279 @@ class Committer:
     """Commits to one machine and one store, for any number of threads."""
 
     def __init__(
-        self, machine: LedgerMachine, store: LedgerStore, clock: Clock, signer: LineSigner | None
+        self, machine: LedgerMachine, store: LedgerStore, clock: ClockWatch, signer: LineSigner | None
     ) -> None:
         self.machine = machine
         self.store = store
         self.signer = signer
+        self.durable = machine.head
+        """The last line that is on the disk."""
         self._clock = clock
-        self._lock = RLock()
-        self._inside = False
+        self._recovered = getattr(store, "set_aside", ())
+        """Torn bytes that the next group has to record, before anything else."""
+        self._queue: deque[WriteGroup] = deque()
         self._poison: str | None = None
         self._closed = False
+        self._renew_locks()
         _committers.add(self)
+
+    def _renew_locks(self) -> None:
+        self._lock = RLock()
+        self._sealing = False
+        """Set while memory changes under the lock; found set by the next holder after an interrupt."""
+        self._inside = False
+        """Whether the clock or a rule is being asked."""
+        self._lead = RLock()
+        self._leading = False
+        """Set while a group is on its way to the disk; found set by the next leader after an interrupt."""
+        self._leader = 0
+        """The thread that asks the signer and the store."""
+
+    # ------------------------------------------------------------------ committing
 
     def commit(self, batch: PreparedBatch, *, successor: LineSigner | None = None) -> SealedBatch:
         """Commit one batch: all of it is durable on return, or an error says what happened.
 
         A `successor` signs this batch already, and all that follow when it is committed.
         """
-        signer = self.signer if successor is None else successor
-        with self._committing() as now:
-            mark = self.machine.mark()
-            self._cover(signer)
-            sealed = self.machine.propose(batch, now)
-            self._write([sealed], mark, signer)
-            self.signer = signer
+        if any(type(draft) is UnsignedRecord for draft in batch.drafts):
+            return self._commit_alone(batch, successor or self.signer)
+        sealed, group = self._seal(batch, self.signer)
+        self._settle(group)
         return sealed
 
     def commit_each(self, batches: Sequence[PreparedBatch]) -> list[SealedBatch | Refused]:
         """Commit many independent batches in as few write groups as they fit into."""
         outcomes: list[SealedBatch | Refused] = []
-        group: list[SealedBatch] = []
-        with self._committing() as now:
-            propose, position = self.machine.propose, self.machine.position
-            self._cover(self.signer)
-            mark = self.machine.mark()
-            for batch in batches:
-                if group and not position.has_room(len(batch.drafts)):
-                    self._write(group, mark, self.signer)
-                    group, mark = [], self.machine.mark()
-                try:
-                    sealed = propose(batch, now)
-                except Refused as refusal:
-                    outcomes.append(refusal)
-                    continue
-                group.append(sealed)
-                outcomes.append(sealed)
-            if group:
-                self._write(group, mark, self.signer)
-        return outcomes
+        now: datetime | None = None
+        try:
+            while True:
+                now, group = self._seal_each(batches, now, outcomes)
+                if group is not None:
+                    self._settle(group)
+                if len(outcomes) == len(batches):
+                    return outcomes
+        except BibankError as error:
+            kept = self.durable.sequence
+            if any(isinstance(done, SealedBatch) and done.head.sequence <= kept for done in outcomes):
+                error.add_note(f"the items before, up to line {kept}, are committed and durable")
+            raise
 
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
         """Judge a batch and change nothing."""
-        with self._committing() as now:
-            return self.machine.preview(batch, now)
-
-    @contextmanager
-    def reading(self) -> Iterator[LedgerMachine]:
-        """Hold the lock around a look at the machine: what it shows is durable."""
         with self._lock:
-            self._check_usable()
-            yield self.machine
-
-    def close(self) -> None:
-        """Close the store; waits for a commit that is under way."""
-        with self._lock:
-            self._check_outside()
-            self._closed = True
-            self.store.close()
-
-    @property
-    def state(self) -> str:
-        """Say whether the ledger is open, closed or poisoned."""
-        if self._closed:
-            return "closed"
-        return "open" if self._poison is None else "poisoned"
-
-    @contextmanager
-    def _committing(self) -> Iterator[datetime]:
-        """Hold the lock and give the time. Whatever stops what is inside poisons, unless nothing changed."""
-        with self._lock:
-            self._check_usable()
-            before = self.machine.head
+            now = self._enter()
             try:
-                self._inside = True
-                now = check_utc(self._clock.now())
-                self._poison = "a commit was interrupted"
-                yield now
-                self._poison = None
-            except (Refused, InvalidInput) as error:
-                unchanged = self.machine.head == before  # judged before sealing, or taken back
-                self._poison = None if unchanged else f"a commit failed: {error}"
+                changes = self.machine.preview(batch, now)
+            except BaseException as error:
+                self._leave(error)
                 raise
-            except (KeystoreError, StoreUnavailable) as error:
-                # Taken back; groups before it may be durable. Memory is to be where the store is.
-                consistent = self.machine.head == self.store.head()
-                self._poison = None if consistent else f"a commit failed: {error}"
-                raise
-            except StoreError as error:
-                self._poison = f"a commit failed: {error}"
-                raise
-            finally:
-                self._inside = False
+            self._leave()
+        return changes
 
-    def _cover(self, signer: LineSigner | None) -> None:
-        """Let the marks of the next lines say what their signer will sign."""
-        self.machine.cover = signer.cover if signer is not None else None
+    def _seal(self, batch: PreparedBatch, signer: LineSigner | None) -> tuple[SealedBatch, WriteGroup]:
+        """Seal one batch and queue it."""
+        with self._lock:
+            now = self._enter()
+            try:
+                sealed, group = self._propose(batch, now, signer)
+            except BaseException as error:
+                self._leave(error)
+                raise
+            self._leave()
+        return sealed, group
 
-    def _write(self, group: list[SealedBatch], mark: tuple[Position, int], signer: LineSigner | None) -> None:
-        """Sign and append a group. What was certainly not written is taken back."""
-        machine = self.machine
-        first = group[0]
+    def _propose(
+        self, batch: PreparedBatch, now: datetime, signer: LineSigner | None
+    ) -> tuple[SealedBatch, WriteGroup]:
+        """Seal a batch into the open write group, or into a new one."""
+        machine, queue = self.machine, self._queue
+        if machine.position.group and queue and machine.joins(len(batch.drafts), now):
+            group = queue[-1]
+            sealed = machine.propose(batch, now)
+            group.batches.append(sealed)
+            return sealed, group
+        machine.close_group()
+        group = WriteGroup(machine.mark(), signer)
+        machine.cover = signer.cover if signer is not None else None
+        if self._recovered and machine.head.sequence:
+            group = self._propose_recovery(group, batch, now)
         try:
-            if signer is not None:
-                signer.sign(group, ledger_id=machine.ledger_id)
-            if type(first.drafts[-1]) is UnsignedRecord:  # it may have changed who signs
-                machine.check_signed(first)
-            self._append(group, first)
-        except (InvalidValue, KeystoreError, StoreUnavailable):
-            machine.take_back(group, mark)
+            sealed = machine.propose(batch, now)
+        except (Refused, InvalidInput):
+            if group.recovered:
+                machine.take_back(group.batches, group.mark)
             raise
-        machine.settle()
+        group.batches.append(sealed)
+        queue.append(group)
+        if group.recovered:
+            self._recovered = ()
+        return sealed, group
 
-    def _append(self, group: list[SealedBatch], first: SealedBatch) -> None:
+    def _propose_recovery(self, group: WriteGroup, batch: PreparedBatch, now: datetime) -> WriteGroup:
+        """Let a group begin with the record of the torn bytes that an opening set aside."""
+        machine = self.machine
+        record = recovery_record([found.to_body() for found in self._recovered], ledger_id=machine.ledger_id)
+        sealed = machine.propose(PreparedBatch((record,)), now)
+        group.batches.append(sealed)
+        group.recovered = self._recovered
+        if machine.joins(len(batch.drafts), now):
+            return group
+        self._queue.append(group)  # the batch fills a group of its own
+        self._recovered = ()
+        machine.close_group()
+        return WriteGroup(machine.mark(), group.signer)
+
+    def _seal_each(
+        self,
+        batches: Sequence[PreparedBatch],
+        now: datetime | None,
+        outcomes: list[SealedBatch | Refused],
+    ) -> tuple[datetime, WriteGroup | None]:
+        """Seal batches from the first without an outcome on, until their write group is full."""
+        group: WriteGroup | None = None
+        with self._lock:
+            current = self._enter(now)
+            machine = self.machine
+            propose, position = machine.propose, machine.position
+            try:
+                for batch in batches[len(outcomes) :] if outcomes else batches:
+                    if group is None:
+                        try:
+                            sealed, group = self._propose(batch, current, self.signer)
+                        except Refused as refusal:
+                            outcomes.append(refusal)
+                            continue
+                        outcomes.append(sealed)
+                        continue
+                    if not position.has_room(len(batch.drafts)):
+                        break
+                    try:
+                        sealed = propose(batch, current)
+                    except Refused as refusal:
+                        outcomes.append(refusal)
+                        continue
+                    group.batches.append(sealed)
+                    outcomes.append(sealed)
+            except BaseException as error:
+                self._leave(None if group is None else error)
+                raise
+            self._leave()
+        return current, group
+
+    def _commit_alone(self, batch: PreparedBatch, signer: LineSigner | None) -> SealedBatch:
+        """Commit a batch with records in a group of its own, while nobody seals on top of it.
+
+        A record may change who signs and what is demanded: none is in force, or seen, before it
+        is durable.
+        """
+        self._check_no_leader()
+        with self._lead, self._lock:
+            while self._queue:
+                self._settle(self._queue[-1])
+            if self._recovered and self.machine.head.sequence:
+                self._record_recovery()
+            sealed, group = self._seal(batch, signer)
+            self._settle(group)
+            self.signer = signer
+            return sealed
+
+    def _record_recovery(self) -> None:
+        """Commit the record of torn bytes by itself, signed by whoever signs now."""
+        recovered, self._recovered = self._recovered, ()
+        record = recovery_record([found.to_body() for found in recovered], ledger_id=self.machine.ledger_id)
+        try:
+            _, group = self._seal(PreparedBatch((record,)), self.signer)
+            self._settle(group)
+        except BibankError:
+            self._recovered = recovered
+            raise
+
+    def _enter(self, now: datetime | None = None) -> datetime:
+        """Begin to change memory, under the lock, and give the time."""
+        self._check_usable()
+        self._sealing = self._inside = True
+        if now is not None:
+            return now
+        position = self.machine.position
+        try:
+            return self._clock.now(after=position.moment if position.sequence else None)
+        except BaseException:
+            self._inside = self._sealing = False  # nothing has changed
+            raise
+
+    def _leave(self, error: BaseException | None = None) -> None:
+        """Say that memory is whole: a proposal that was refused has changed nothing, any other may have."""
+        self._inside = False
+        if error is not None and not isinstance(error, Refused | InvalidInput):
+            self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
+        self._sealing = False
+
+    # ------------------------------------------------------------------ writing
+
+    def _settle(self, group: WriteGroup) -> None:
+        """Return when a group is on the disk, leading until it is; raise what became of it otherwise."""
+        self._check_no_leader()
+        with self._lead:
+            while not group.settled:
+                if group.error is not None:
+                    raise group.failure()
+                if self._leading:
+                    self._poison = self._poison or "a write was interrupted"
+                if self._poison is not None or not self._queue:
+                    raise CommitOutcomeUnknown(
+                        f"{self._poison or _INTERRUPTED}; reopen the ledger to see what is on disk"
+                    )
+                self._write_next()
+
+    def _write_next(self) -> None:
+        """Sign, write and sync the oldest group of the queue, as its leader, and tell each how it went."""
+        self._leading = True
+        with self._lock:
+            group = self._queue[0]
+            if len(self._queue) == 1:
+                self.machine.close_group()
+        try:
+            self._leader = get_ident()
+            self._write(group)
+        except (InvalidValue, KeystoreError, StoreUnavailable) as error:
+            self._leader = 0
+            with self._lock:
+                self._take_back(group, error)
+            self._leading = False
+            return
+        except BaseException as error:
+            self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
+            self._leader = 0
+            self._give_up(group, error)
+            if not isinstance(error, BibankError):
+                raise
+            return
+        self._leader = 0
+        with self._lock:
+            self.durable = group.head
+            self._queue.popleft()
+            group.settled = True
+            if self._queue:
+                self.machine.forget(self._queue[0].mark)
+            elif not self._sealing:
+                self.machine.settle()
+        self._leading = False
+
+    def _write(self, group: WriteGroup) -> None:
+        machine, batches = self.machine, group.batches
+        first = batches[0]
+        if group.signer is not None:
+            group.signer.sign(batches, ledger_id=machine.ledger_id)
+        if type(batches[-1].drafts[-1]) is UnsignedRecord:  # it may have changed who signs
+            machine.check_signed(batches[-1])
         lines = LineGroup(
             date=first.moment.date(),
-            lines=tuple(first.lines if len(group) == 1 else chain.from_iterable(s.lines for s in group)),
-            expected_head=Head(first.first - 1, first.prev_hash),
-            head=group[-1].head,
+            lines=tuple(
+                first.lines if len(batches) == 1 else chain.from_iterable(sealed.lines for sealed in batches)
+            ),
+            expected_head=self.durable,
+            head=group.head,
         )
         try:
             self.store.append(lines)
@@ -182,10 +337,76 @@ class Committer:
                 f"the store raised {type(error).__name__}; reopen the ledger to see what is on disk"
             ) from error
 
+    def _take_back(self, failed: WriteGroup, error: BibankError) -> None:
+        """Undo a group that was certainly not written, and every group that was sealed on top of it."""
+        queued = list(self._queue)
+        self._queue.clear()
+        batches = [sealed for group in queued for sealed in group.batches]
+        self.machine.take_back(batches, failed.mark)
+        self.machine.close_group()
+        for group in queued:
+            self._recovered = self._recovered or group.recovered
+            group.error = error
+        if self.machine.head != self.store.head():
+            self._poison = f"a commit failed: {error}"
+
+    def _give_up(self, failed: WriteGroup, error: BaseException) -> None:
+        """Say of a group that it may be on the disk, and of those behind it that they are not."""
+        with self._lock:
+            queued = list(self._queue)
+            reason = f"{self._poison}; reopen the ledger to see what is on disk"
+            failed.error = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
+            for group in queued[1:]:
+                group.error = LedgerPoisoned(f"{self._poison}; nothing of this commit was written")
+
+    def flush_head(self) -> None:
+        """Let the store note how far it is durable, where it keeps such a note."""
+        self._check_no_leader()
+        with self._lead:
+            with self._lock:
+                self._check_usable()
+            flush = getattr(self.store, "flush_head", None)
+            if flush is not None:
+                flush()
+
+    # ------------------------------------------------------------------ reading, ending
+
+    @contextmanager
+    def reading(self) -> Iterator[DurableView]:
+        """Hold the lock around a look at the accounts as they are on the disk."""
+        with self._lock:
+            self._check_usable()
+            yield DurableView(self.machine, self.durable, self._queue)
+
+    def close(self) -> None:
+        """Close the store; what was sealed until then is written first."""
+        self._check_no_leader()
+        with self._lead:
+            with self._lock:
+                self._check_outside()
+                closed, self._closed = self._closed, True
+            try:
+                if not closed:
+                    with suppress(BibankError):  # who waits for a group hears what became of it
+                        self._settle_all()
+            finally:
+                self.store.close()
+
+    def _settle_all(self) -> None:
+        while self._queue and self._poison is None and not self._sealing:
+            self._settle(self._queue[-1])
+
+    @property
+    def state(self) -> str:
+        """Say whether the ledger is open, closed or poisoned."""
+        if self._closed:
+            return "closed"
+        return "open" if self._poison is None else "poisoned"
+
     def disown(self) -> None:
-        """In a forked child: the ledger is the parent's, and so is whatever thread held its lock."""
-        self._lock = RLock()
-        self._inside = False
+        """In a forked child: the ledger is the parent's, and so is whatever thread held its locks."""
+        self._renew_locks()
+        self._queue = deque()
         if not self._closed:
             self._poison = "the ledger was opened by the parent of this process"
 
@@ -193,12 +414,19 @@ class Committer:
         self._check_outside()
         if self._closed:
             raise LedgerClosed("the ledger was closed")
+        if self._sealing:
+            self._poison = self._poison or _INTERRUPTED
         if self._poison is not None:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
 
     def _check_outside(self) -> None:
         if self._inside:
             raise ConfigurationError("a risk rule or a clock may not call the ledger that asks it")
+        self._check_no_leader()
+
+    def _check_no_leader(self) -> None:
+        if self._leader == get_ident():
+            raise ConfigurationError("a signer or a store may not call the ledger that asks it")
 
 
 def _disown_all() -> None:

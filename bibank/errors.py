@@ -306,6 +306,12 @@ class JournalTorn(JournalCorrupt):
     code = "journal_torn"
 
 
+class JournalTruncated(JournalCorrupt):
+    """The journal ends below a line that is known to have been on the disk."""
+
+    code = "journal_truncated"
+
+
 class UnsupportedFormat(JournalError):
     """The journal says that it is in a format that this version does not know."""
 
@@ -337,6 +343,19 @@ class StoreUnavailable(StoreError):
     """The operating system refused a file operation before anything was written."""
 
     code = "store_unavailable"
+    retryable = True
+
+
+class StoreFull(StoreUnavailable):
+    """The disk is down to what recovery needs. Make room; nothing was written."""
+
+    code = "store_full"
+
+
+class ClockJumped(StoreError):
+    """The clock is far from the time of the last line. Mend the clock, or say that it is right."""
+
+    code = "clock_jumped"
     retryable = True
 
 

@@ -2,6 +2,7 @@
 
 <home>/
 journal/YYYY-MM-DD.jsonl    the only source of truth
+journal/HEAD                the newest line known to be on the disk
 journal/.lock               the writer's lock
 keyring.json                cache of the trusted public keys; its authority is the journal
 keys/SYSTEM*.key            the ledger's own keys, unless the host holds them elsewhere
@@ -36,6 +37,7 @@ from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, KeyringVersion, check_reachable
 from bibank.store.jsonl.days import day_names
 from bibank.store.jsonl.files import OsFiles, sync_directory
+from bibank.store.jsonl.head import HEAD_NAME
 from bibank.store.jsonl.plan import OpenPlan, plan_journal, survey_journal
 
 KEYRING_NAME = "keyring.json"
@@ -126,32 +128,34 @@ class Home:
         """
         return read_keyring_file(self.path / KEYRING_NAME)
 
-    def plan_open(self) -> OpenPlan:
+    def plan_open(self, *, lock_timeout_seconds: float = 0.0) -> OpenPlan:
         """Lock and survey a ledger that exists; `HomeNotFound`, touching nothing, when it does not."""
         self.survey()  # first: the lock is a file: it is made where a ledger is, and only there
-        return self._with_genesis(plan_journal(self.journal))
+        return self._with_genesis(plan_journal(self.journal, lock_timeout_seconds=lock_timeout_seconds))
 
     def survey(self) -> OpenPlan:
         """Survey a ledger that exists for reading: no lock, nothing is made or repaired."""
-        if not self._has_day_files():
+        if not self._has_journal():
             raise HomeNotFound(
                 f"there is no ledger in {self.path}; make one with Ledger.create or 'bibank init'"
             )
         return self._with_genesis(survey_journal(self.journal))
 
-    def plan_create(self) -> OpenPlan:
+    def plan_create(self, *, lock_timeout_seconds: float = 0.0) -> OpenPlan:
         """Make the directories and lock them for a new ledger.
 
         `HomeExists`, touching nothing, when there is one.
         Torn bytes of an interrupted creation are no ledger; they are set aside by the repair.
         """
-        if self._has_day_files():
+        if self._has_journal():
             self._without_genesis(survey_journal(self.journal))
         OsFiles(self.journal).mkdir()
-        return self._without_genesis(plan_journal(self.journal))
+        return self._without_genesis(plan_journal(self.journal, lock_timeout_seconds=lock_timeout_seconds))
 
-    def _has_day_files(self) -> bool:
-        return bool(day_names(OsFiles(self.journal)))
+    def _has_journal(self) -> bool:
+        """Tell whether there is a day file, or HEAD, which remembers that there was one."""
+        files = OsFiles(self.journal)
+        return bool(day_names(files)) or HEAD_NAME in files.listdir()
 
     def _with_genesis(self, plan: OpenPlan) -> OpenPlan:
         if not plan.head.sequence:

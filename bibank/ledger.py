@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 from uuid import UUID
 
-from bibank.batch import Batch
-from bibank.clock import Clock
+from bibank.batch import Batch, Item, entries_of, entry_of, iterated
+from bibank.clock import MAX_CLOCK_JUMP, Clock
 from bibank.committer import Committer
 from bibank.errors import (
     ConfigurationError,
     HomeNotFound,
-    IntentViolation,
-    InvalidType,
     StoreUnavailable,
 )
 from bibank.home import Home
@@ -41,8 +40,8 @@ from bibank.model.table import Table
 from bibank.opening import (
     Signing,
     Verify,
-    capital,
     check_durability,
+    check_opening,
     check_signer,
     first_keyring,
     founding,
@@ -61,11 +60,7 @@ from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.verbs import Verbs
 
-T = TypeVar("T")
 logger = logging.getLogger("bibank")
-
-Item = UnsignedEntry | Sequence[UnsignedEntry]
-"""One item of `commit_each`: an entry, or entries that stand or fall together."""
 
 Durability = Literal["sync", "none"]
 Entropy = Callable[[int], bytes]
@@ -94,13 +89,14 @@ class Ledger(Queries, Verbs[JournalEntry]):
         signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
+        max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         entropy: Entropy = os.urandom,
     ) -> None:
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
         seals = line_signer(signer, signing)
         machine, trust = replay(store.read(), gate=take_engine(risk), place=Placer(store))
-        committer = Committer(machine, store, take_clock(clock), seals)
+        committer = Committer(machine, store, take_clock(clock, max_clock_jump), seals)
         self._assemble(committer, trust, home=None, trace=None)
         if not machine.head.sequence:
             self._found(
@@ -113,7 +109,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
             return
         check_signer(trust.current.keyring, signer)
         if opening is not None:
-            self._check_opening(opening)
+            check_opening(opening, self.entry(1))
 
     def _assemble(
         self, committer: Committer, trust: KeyringTrust, *, home: Home | None, trace: str | None
@@ -138,7 +134,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
         keyring: Keyring | None = None,
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
+        max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
+        lock_timeout_seconds: float = 0.0,
         entropy: Entropy = os.urandom,
     ) -> Self:
         """Make a home in a directory, which may exist, and open it.
@@ -159,7 +157,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         if keyring is not None:
             check_signer(keyring, signer)
         home = Home(path)
-        plan = home.plan_create()
+        plan = home.plan_create(lock_timeout_seconds=lock_timeout_seconds)
         try:
             if signer is None and keyring is None:
                 signer = home.first_signer()
@@ -169,7 +167,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, take_clock(clock), line_signer(signer, signing))
+        committer = Committer(machine, store, take_clock(clock, max_clock_jump), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         try:
@@ -191,7 +189,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
         verify: Verify = "tail",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
+        max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
+        lock_timeout_seconds: float = 0.0,
     ) -> Self:
         """Open a home for writing; every line and its signatures are verified first.
 
@@ -205,7 +205,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         check_durability(durability)
         line_signer(signer, signing)
         home = Home(path)
-        plan = home.plan_open()
+        plan = home.plan_open(lock_timeout_seconds=lock_timeout_seconds)
         try:
             machine, trust = replay(plan.read(), gate=take_engine(risk), verify=verify, place=plan.place)
             cached = home.read_keyring()
@@ -218,7 +218,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, take_clock(clock), line_signer(signer, signing))
+        committer = Committer(machine, store, take_clock(clock, max_clock_jump), line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         if cached is None or cached.fingerprint != trust.current.fingerprint:
@@ -236,7 +236,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
         signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
+        max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
+        lock_timeout_seconds: float = 0.0,
     ) -> Self:
         """Open a home, or make it: for scripts.
 
@@ -251,7 +253,14 @@ class Ledger(Queries, Verbs[JournalEntry]):
         )
         try:
             ledger = cls.open(
-                path, signer=signer, signing=signing, risk=risk, clock=clock, durability=durability
+                path,
+                signer=signer,
+                signing=signing,
+                risk=risk,
+                clock=clock,
+                max_clock_jump=max_clock_jump,
+                durability=durability,
+                lock_timeout_seconds=lock_timeout_seconds,
             )
         except HomeNotFound:
             return cls.create(
@@ -262,11 +271,13 @@ class Ledger(Queries, Verbs[JournalEntry]):
                 signing=signing,
                 risk=risk,
                 clock=clock,
+                max_clock_jump=max_clock_jump,
                 durability=durability,
+                lock_timeout_seconds=lock_timeout_seconds,
             )
         if opening is not None:
             try:
-                ledger._check_opening(opening)  # noqa: SLF001 - a class method building its own class
+                check_opening(opening, ledger.entry(1))
             except BaseException:
                 ledger.close()
                 raise
@@ -317,17 +328,6 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except StoreUnavailable as error:
             logger.warning("%s; the next opening writes it again", error)
 
-    def _check_opening(self, opening: Opening) -> None:
-        given = {money.asset: money.amount for money in capital(opening)}
-        found = {
-            posting.account.asset: posting.amount
-            for posting in self.entry(1).postings
-            if posting.side is posting.account.category.normal_balance
-        }
-        if given != found:
-            has = ", ".join(f"{amount} {asset}" for asset, amount in found.items()) or "nothing"
-            raise ConfigurationError(f"the ledger was opened with {has}, which is not the opening given")
-
     # ------------------------------------------------------------------ committing
 
     def commit(self, entry: UnsignedEntry) -> JournalEntry:
@@ -340,7 +340,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
 
     def commit_batch(self, entries: Iterable[UnsignedEntry]) -> tuple[JournalEntry, ...]:
         """Commit entries all or nothing, each judged against the state left by the one before."""
-        sealed = self._committer.commit(PreparedBatch(_entries(entries)))
+        sealed = self._committer.commit(PreparedBatch(entries_of(entries)))
         return tuple(line for line in Committed(sealed).lines if isinstance(line, JournalEntry))
 
     def commit_each(self, items: Iterable[Item]) -> Outcomes:
@@ -351,8 +351,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """
         single = PreparedBatch.single
         batches = [
-            single(_entry(item)) if isinstance(item, UnsignedEntry) else PreparedBatch(_entries(item))
-            for item in _iterated(items, "items are a sequence of UnsignedEntry or of batches")
+            single(entry_of(item)) if isinstance(item, UnsignedEntry) else PreparedBatch(entries_of(item))
+            for item in iterated(items, "items are a sequence of UnsignedEntry or of batches")
         ]
         return Outcomes(self._committer.commit_each(batches))
 
@@ -367,7 +367,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         Raises what the commit would raise.
         """
         entries = item if not isinstance(item, UnsignedEntry) else (item,)
-        return Table(self._committer.preview(PreparedBatch(_entries(entries))), row_type=BalanceChange)
+        return Table(self._committer.preview(PreparedBatch(entries_of(entries))), row_type=BalanceChange)
 
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
@@ -377,7 +377,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         return bound
 
     def _take(self, draft: UnsignedEntry) -> JournalEntry:
-        line = self._committer.commit(PreparedBatch.single(_entry(draft))).view(0)
+        line = self._committer.commit(PreparedBatch.single(entry_of(draft))).view(0)
         assert isinstance(line, JournalEntry)
         return line
 
@@ -393,6 +393,14 @@ class Ledger(Queries, Verbs[JournalEntry]):
         )
 
     # ------------------------------------------------------------------ life
+
+    def flush_head(self) -> None:
+        """Let HEAD name the last durable line now: for hosts with a timer, so that readers see it.
+
+        The ledger itself does so on close, and in the first commit that finds HEAD older than a
+        second. Does nothing in memory. Raises `StoreError` kinds; what was acknowledged is durable.
+        """
+        self._committer.flush_head()
 
     def close(self) -> None:
         """Close the ledger and let go of its home. Closing twice is harmless."""
@@ -412,24 +420,3 @@ class Ledger(Queries, Verbs[JournalEntry]):
         own = self._committer.signer
         signed = f"signed by {own.signer.signer_id}" if own is not None else "Unsigned"
         return f"<Ledger {self.ledger_id} in {place}, line {self.head.sequence}, {signed}{state}>"
-
-
-def _entries(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:
-    """Take the entries of a batch; records are written by verbs of their own."""
-    return tuple(map(_entry, _iterated(items, "a batch is a sequence of UnsignedEntry")))
-
-
-def _entry(item: object) -> UnsignedEntry:
-    if not isinstance(item, UnsignedEntry):
-        raise InvalidType(f"an UnsignedEntry is committed, not {type(item).__name__}")
-    if item.genesis is not None:
-        raise IntentViolation(intent=item.intent, reason="only line 1 of a journal is its genesis")
-    return item
-
-
-def _iterated(items: Iterable[T], what: str) -> tuple[T, ...]:
-    try:
-        iterator = iter(items)
-    except TypeError:
-        raise InvalidType(f"{what}, not {type(items).__name__}") from None
-    return tuple(iterator)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from bibank.clock import Clock, SystemClock
+from bibank.clock import Clock, ClockWatch, SystemClock, check_max_jump
 from bibank.errors import (
     ConfigurationError,
     InvalidType,
@@ -18,6 +19,7 @@ from bibank.journal.batches import PreparedBatch
 from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import Opening, genesis_batch
 from bibank.journal.machine import LedgerMachine
+from bibank.model.entry import JournalEntry
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import SIGNED_POLICIES, Keyring, NewKey, Purpose, Role
 from bibank.model.money import Money
@@ -41,6 +43,19 @@ def capital(opening: Opening | None) -> list[Money]:
     if not isinstance(opening, Mapping):
         raise InvalidType(f"an opening maps assets to amounts, not {type(opening).__name__}")
     return [Money(amount, asset) for asset, amount in opening.items()]
+
+
+def check_opening(opening: Opening, genesis: JournalEntry) -> None:
+    """Demand that a ledger's genesis booked this opening; `ConfigurationError` says what it booked."""
+    given = {money.asset: money.amount for money in capital(opening)}
+    found = {
+        posting.account.asset: posting.amount
+        for posting in genesis.postings
+        if posting.side is posting.account.category.normal_balance
+    }
+    if given != found:
+        has = ", ".join(f"{amount} {asset}" for asset, amount in found.items()) or "nothing"
+        raise ConfigurationError(f"the ledger was opened with {has}, which is not the opening given")
 
 
 def founding(
@@ -108,13 +123,11 @@ def take_engine(risk: RiskEngine | None) -> RiskEngine:
     return risk.claim()
 
 
-def take_clock(clock: Clock | None) -> Clock:
-    """Take a host's clock, or the system's."""
-    if clock is None:
-        return SystemClock()
-    if not callable(getattr(clock, "now", None)):
+def take_clock(clock: Clock | None, max_jump: timedelta) -> ClockWatch:
+    """Take a host's clock, or the system's, and how far from the last line it may be."""
+    if clock is not None and not callable(getattr(clock, "now", None)):
         raise ConfigurationError(f"a clock has a now method; {type(clock).__name__} has none")
-    return clock
+    return ClockWatch(SystemClock() if clock is None else clock, max_jump=check_max_jump(max_jump))
 
 
 def check_durability(durability: object) -> None:

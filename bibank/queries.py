@@ -12,7 +12,6 @@ from bibank.committer import Committer
 from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, JournalError, UnknownSequence
 from bibank.journal.accounts import Account
 from bibank.journal.codec import decode_line
-from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
@@ -23,6 +22,7 @@ from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
 from bibank.store.protocol import LedgerStore
+from bibank.write_group import DurableView
 
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
 """What a listing of entries prints; hashes and marks are in the rows."""
@@ -41,7 +41,7 @@ class Queries:
     @property
     def head(self) -> Head:
         """The last durable line: its sequence and hash."""
-        return self._committer.store.head()
+        return self._committer.durable
 
     def entry(self, sequence: int) -> JournalEntry:
         """Give one entry; `UnknownSequence` when there is none, or the line is a record."""
@@ -66,8 +66,8 @@ class Queries:
         """List the accounts whose key begins with a text, sorted by key, each with its balance."""
         if not isinstance(prefix, str):
             raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
-        with self._committer.reading() as machine:
-            rows = [_account_balance(account) for account in machine.book.with_prefix(prefix)]
+        with self._committer.reading() as view:
+            rows = [_account_balance(view, account) for account in view.accounts(prefix)]
         return Table(rows, row_type=AccountBalance)
 
     def balance(self, owner: Owner, asset: str | None = None) -> Balance:
@@ -79,29 +79,26 @@ class Queries:
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
                 raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
-            with self._committer.reading() as machine:
-                units = _units(machine, owner.text)
+            with self._committer.reading() as view:
+                units = view.units(owner.text)
             return _balance(owner.asset, available=units, pending=0)
         if asset is None:
             raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
         prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}"
-        with self._committer.reading() as machine:
-            available, pending = (
-                _units(machine, f"{prefix}:{AVAILABLE}"),
-                _units(machine, f"{prefix}:{LOCKED}"),
-            )
+        with self._committer.reading() as view:
+            available, pending = view.units(f"{prefix}:{AVAILABLE}"), view.units(f"{prefix}:{LOCKED}")
         return _balance(asset, available=available, pending=pending)
 
     def balances(self, owner: str | UUID) -> Table[Balance]:
         """List an owner's balances, one row an asset, sorted by asset."""
         prefix = f"LIAB:USER:{owner_id(owner)}:"
-        with self._committer.reading() as machine:
-            assets = sorted({account.klass.asset for account in machine.book.with_prefix(prefix)})
+        with self._committer.reading() as view:
+            assets = sorted({account.klass.asset for account in view.accounts(prefix)})
             rows = [
                 _balance(
                     asset,
-                    available=_units(machine, f"{prefix}{asset}:{AVAILABLE}"),
-                    pending=_units(machine, f"{prefix}{asset}:{LOCKED}"),
+                    available=view.units(f"{prefix}{asset}:{AVAILABLE}"),
+                    pending=view.units(f"{prefix}{asset}:{LOCKED}"),
                 )
                 for asset in assets
             ]
@@ -112,11 +109,11 @@ class Queries:
 
         `level="signatures"` verifies every signature too; `pin` is what the auditor trusts.
         """
-        with self._committer.reading() as machine:
-            head = machine.head
+        with self._committer.reading() as view:
+            head = view.head
             store = self._committer.store
             lines = store.read()
-            balances = {account.text: account.balance for account in machine.book}
+            balances = {account.text: view.balance(account) for account in view.accounts()}
         report = audit_lines(
             islice(lines, head.sequence),
             place=Placer(store),
@@ -141,11 +138,11 @@ class Queries:
 
     def _lines(self, after_sequence: int) -> Iterator[JournalLine]:
         """Give the durable lines after a sequence; `JournalCorrupt` when they are no longer there."""
-        with self._committer.reading() as machine:
-            last = machine.head.sequence
+        with self._committer.reading() as view:
+            last = view.head.sequence
             store = self._committer.store
             lines = store.read(after_sequence=after_sequence)
-            ledger_id = machine.ledger_id
+            ledger_id = view.machine.ledger_id
         place = Placer(store)
         prev_hash: str | None = None
         for sequence in range(after_sequence + 1, last + 1):
@@ -174,11 +171,6 @@ def _check_sequence(sequence: int, *, minimum: int) -> int:
     return sequence
 
 
-def _units(machine: LedgerMachine, text: str) -> int:
-    account = machine.book.find(text)
-    return account.balance if account is not None else 0
-
-
 def _balance(asset: str, *, available: int, pending: int) -> Balance:
     return Balance(
         asset=asset,
@@ -188,8 +180,8 @@ def _balance(asset: str, *, available: int, pending: int) -> Balance:
     )
 
 
-def _account_balance(account: Account) -> AccountBalance:
-    return AccountBalance(account=account.key, balance=SignedAmount.from_units(account.balance))
+def _account_balance(view: DurableView, account: Account) -> AccountBalance:
+    return AccountBalance(account=account.key, balance=SignedAmount.from_units(view.balance(account)))
 
 
 class Placer:

@@ -43,5 +43,5 @@ class RiskGate(Protocol):
     def rollback(self, mark: int) -> None:
         """Return the rules to what they knew at a mark."""
 
-    def forget(self) -> None:
-        """Make all that the rules know final; earlier marks are void."""
+    def forget(self, mark: int) -> None:
+        """Make final what the rules knew at a mark; earlier marks are void."""

@@ -163,7 +163,7 @@ class LedgerMachine:
         position, rules = mark
         self.position.restore(position)
         for sealed in reversed(group):
-            self._undo(self._moves_of(sealed.drafts), sealed.made, rules)
+            self._undo(self.moves_of(sealed.drafts), sealed.made, rules)
             self._reader.uncount(sealed.drafts)
 
     def check_signed(self, sealed: SealedBatch) -> None:
@@ -179,8 +179,8 @@ class LedgerMachine:
         if not enough:
             raise InvalidValue("the ledger's signer could not sign this line under the keyring that it makes")
 
-    def _moves_of(self, drafts: Sequence[Draft]) -> list[tuple[Account, int]]:
-        """Give the moves that drafts made: worked out again, because only what fails asks for them."""
+    def moves_of(self, drafts: Sequence[Draft]) -> list[tuple[Account, int]]:
+        """Give the moves that sealed drafts made: worked out again, because they are seldom asked for."""
         moves = []
         for draft in drafts:
             for posting in draft.postings if isinstance(draft, UnsignedEntry) else ():
@@ -190,10 +190,23 @@ class LedgerMachine:
                 moves.append((account, sign * posting.amount.units))
         return moves
 
-    def settle(self) -> None:
-        """Close the write group: what was sealed is durable and cannot be taken back."""
-        self._gate.forget()
+    def joins(self, size: int, now: datetime) -> bool:
+        """Tell whether a batch of `size` lines proposed now would stand in the open write group."""
+        position = self.position
+        return position.group > 0 and position.next_group(size, self._stamp(now)[0][:10]) == position.group
+
+    def close_group(self) -> None:
+        """Close the write group: the next line starts another one."""
         self.position.group = 0
+
+    def forget(self, mark: tuple[Position, int]) -> None:
+        """Make final what was sealed before a mark: it is durable and cannot be taken back."""
+        self._gate.forget(mark[1])
+
+    def settle(self) -> None:
+        """Close the write group and make everything final."""
+        self.close_group()
+        self._gate.forget(self._gate.mark())
 
     def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""

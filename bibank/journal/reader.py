@@ -315,7 +315,7 @@ class LineReader:
             self._gate.rollback(mark)
             self._fresh.clear()
             raise
-        self._gate.forget()
+        self._gate.forget(self._gate.mark())
         self._book.add(self._fresh.values())
         self._fresh.clear()
         entries = sum(isinstance(line, JournalEntry) for line in batch)

@@ -20,6 +20,7 @@ class RecordKind(Enum):
 
     KEYRING_ADOPTED = "keyring_adopted"
     KEYRING_CHANGED = "keyring_changed"
+    RECOVERY = "recovery"
 
 
 def _freeze_body(value: Mapping[str, object]) -> FrozenMap:

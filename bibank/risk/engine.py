@@ -47,6 +47,8 @@ class RiskEngine:
                 raise ConfigurationError(f"a rule has a name and a check method; {excerpt(rule)} is none")
         self._claimed = False
         self._undo: list[tuple[RuleState, str, object]] = []
+        self._forgotten = 0
+        """How many changes before those in `_undo` are final."""
         names = [rule.name for rule in self._rules]
         for name in names:
             if not _is_rule_name(name):
@@ -110,15 +112,18 @@ class RiskEngine:
 
     def mark(self) -> int:
         """Remember what the rules know now."""
-        return len(self._undo)
+        return self._forgotten + len(self._undo)
 
-    def forget(self) -> None:
-        """Make all that the rules know final."""
-        self._undo.clear()
+    def forget(self, mark: int) -> None:
+        """Make final what the rules knew at a mark."""
+        if mark > self._forgotten:
+            del self._undo[: mark - self._forgotten]
+            self._forgotten = mark
 
     def rollback(self, mark: int) -> None:
         """Return the rules to what they knew at a mark."""
-        while len(self._undo) > mark:
+        assert mark >= self._forgotten, "what was forgotten cannot be taken back"
+        while self._forgotten + len(self._undo) > mark:
             state, key, value = self._undo.pop()
             state.restore(key, value)
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import bibank as bb
-from bibank.ledger import Item
+from bibank.batch import Item
 from bibank.store.jsonl.plan import plan_journal
 from tests.faults.faulty_files import FAULTS_OF, Fault, FaultyFiles
 from tests.store.journals import (

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import bibank as bb
 from bibank import drafts
 from bibank.signing import Ed25519Signer, make_key_file
+from bibank.store.jsonl.head import EMPTY, HEAD_NAME, encode_slot
 
 DAYS = ("2026-01-25", "2026-01-26", "2026-01-27")
 NEWEST = f"{DAYS[2]}.jsonl"
@@ -103,12 +104,16 @@ def tree(path: Path) -> dict[str, bytes | None]:
 
 
 def put(path: Path, files: dict[str, bytes]) -> Path:
-    """Make a home with the key of these tests, whose journal holds exactly these files."""
+    """Make a home with the key of these tests, whose journal holds exactly these files.
+
+    HEAD promises nothing, unless it is among them.
+    """
     put_key(path)
     journal = path / "journal"
     journal.mkdir(parents=True, exist_ok=True)
     for old in journal.iterdir():
         old.unlink()
+    (journal / HEAD_NAME).write_bytes(encode_slot(EMPTY) * 2)
     for name, content in files.items():
         (journal / name).write_bytes(content)
     return path

@@ -105,11 +105,11 @@ class TestJsonlStore(LedgerStoreContract):
         store = plan_journal(tmp_path).repair()
         wanted = group(store, [b"1"])
 
-        def interrupt(files: object, handle: int, data: bytes) -> int:
+        def interrupt(files: object, handle: int, data: bytes, *, offset: int) -> int:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("bibank.store.jsonl.files.OsFiles.write", interrupt)
+            patch.setattr("bibank.store.jsonl.files.OsFiles.pwrite", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 store.append(wanted)
         with pytest.raises(bb.LedgerPoisoned, match="interrupted"):

@@ -11,6 +11,7 @@ import pytest
 
 import bibank as bb
 from bibank.store.jsonl.files import OsFiles
+from bibank.store.jsonl.head import EMPTY, encode_slot
 from tests.store.journals import DAYS, NEWEST, StillClock, day_files, deposit, put, tree, write_journal
 
 GARBAGE_BYTES = 200 * 1024 * 1024
@@ -49,7 +50,7 @@ def test_only_the_owner_may_look(tmp_path: Path, umask: int) -> None:
     assert [mode(path) for path in (tmp_path / "some", home, home / "journal")] == [0o700] * 3
     found = {path.name: mode(path) for path in (home / "journal").iterdir()}
     day = f"{DAYS[0]}.jsonl"
-    assert found == {day: 0o600, ".lock": 0o600, f"{day}.torn-3": 0o600}
+    assert found == {day: 0o600, ".lock": 0o600, "HEAD": 0o600, f"{day}.torn-3": 0o600}
 
 
 @pytest.mark.parametrize("name", [f"{DAYS[0]}.jsonl", NEWEST])
@@ -280,4 +281,5 @@ def test_put_is_exact(tmp_path: Path) -> None:
     put(tmp_path, {"2026-01-25.jsonl": b"x"})
     found = tree(tmp_path)
     assert (found.pop("keys"), found.pop("keys/SYSTEM.key") is None) == (None, False)
+    assert found.pop("journal/HEAD") == encode_slot(EMPTY) * 2
     assert found == {"journal": None, "journal/2026-01-25.jsonl": b"x"}

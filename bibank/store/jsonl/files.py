@@ -58,6 +58,9 @@ class Files(Protocol):
     def open_append(self, name: str) -> int:
         """Open a file for appending, making it when it is not there."""
 
+    def open_update(self, name: str) -> int:
+        """Open a file for writing at offsets, making it when it is not there."""
+
     def write(self, handle: int, data: bytes) -> int:
         """Write at the end; give how many bytes were taken."""
 
@@ -87,6 +90,29 @@ class Files(Protocol):
 
     def release(self) -> None:
         """Let go of the directory, which `lock` keeps open."""
+
+
+def write_all(files: Files, handle: int, data: bytes) -> None:
+    """Append until every byte is taken; `OSError` when the operating system takes none."""
+    left = memoryview(data)
+    while left:
+        taken = files.write(handle, data if len(left) == len(data) else bytes(left))
+        left = left[_some(taken) :]
+
+
+def write_all_at(files: Files, handle: int, data: bytes, *, offset: int) -> None:
+    """Write at an offset until every byte is taken; `OSError` when the operating system takes none."""
+    left = memoryview(data)
+    while left:
+        taken = files.pwrite(handle, data if len(left) == len(data) else bytes(left), offset=offset)
+        left = left[_some(taken) :]
+        offset += taken
+
+
+def _some(taken: int) -> int:
+    if taken <= 0:
+        raise OSError(errno.EIO, "the operating system took no bytes")
+    return taken
 
 
 class OsFiles:
@@ -163,7 +189,13 @@ class OsFiles:
 
     def open_append(self, name: str) -> int:
         """Open or make a plain file of ours; refuses links and foreign files."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        return self._open_plain(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+
+    def open_update(self, name: str) -> int:
+        """Open or make a plain file of ours, without O_APPEND, under which Linux ignores offsets."""
+        return self._open_plain(name, os.O_RDWR | os.O_CREAT)
+
+    def _open_plain(self, name: str, flags: int) -> int:
         try:
             with self._directory() as directory:
                 handle = _open(name, flags, directory)
@@ -249,8 +281,12 @@ class OsFiles:
         return handle
 
     def free_bytes(self) -> int:
-        """Tell the free space of the file system."""
-        found = os.statvfs(self.directory)
+        """Tell how much of the file system's free space is ours to use."""
+        try:
+            with self._directory() as directory:
+                found = os.fstatvfs(directory)
+        except OSError as error:
+            raise _unavailable("look at", self.directory, error) from error
         return found.f_bavail * found.f_frsize
 
     def close(self, handle: int) -> None:

@@ -2,41 +2,27 @@
 
 An `OpenPlan` changes nothing. Its reader replays `read()` through the machine; only then does
 `repair()` set torn bytes aside and give a store that can be written. `abandon()` walks away.
-
-Directories and files are looked at in this order: lock, day files, tail of the newest one.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from bibank.errors import (
-    BibankError,
-    JournalCorrupt,
-    JournalError,
-    JournalTorn,
-    StoreUnavailable,
-    UnsupportedFormat,
-    excerpt,
-)
-from bibank.journal.codec import MAX_LINE_BYTES, decode_line
-from bibank.model.entry import JournalEntry
-from bibank.model.genesis import FORMAT
-from bibank.model.lines import Head
-from bibank.store.jsonl.days import DayFile, Days, day_names
+from bibank.errors import ConfigurationError, JournalError, JournalTorn, LedgerBusy, StoreUnavailable, excerpt
 from bibank.store.jsonl.files import Files, OsFiles
-from bibank.store.jsonl.tail import Torn, content_end, examine_tail, last_line
-from bibank.store.jsonl.writer import JsonlStore, write_all
+from bibank.store.jsonl.head import EMPTY, HeadFile, HeadMark
+from bibank.store.jsonl.repair import SetAside, owed, rewrite, set_aside
+from bibank.store.jsonl.survey import Survey, survey_files
+from bibank.store.jsonl.writer import PREALLOCATE_BYTES, JsonlStore, check_preallocate
 
 LOCK_NAME = ".lock"
-_COPY_BYTES = 1 << 20
-
-logger = logging.getLogger("bibank")
+_LOCK_POLL_SECONDS = 0.02
+MAX_LOCK_TIMEOUT_SECONDS = 86_400.0
+"""A day: whoever waits longer for a lock waits for nothing."""
 
 Durability = Literal["sync", "none"]
 
@@ -44,31 +30,25 @@ Durability = Literal["sync", "none"]
 class OpenPlan:
     """What a journal holds, and what opening it for writing would set aside."""
 
-    def __init__(
-        self,
-        files: Files,
-        days: Days,
-        head: Head,
-        torn: Torn | None,
-        lock: int | None,
-        *,
-        empty: Iterable[str] = (),
-    ) -> None:
-        self.head = head
-        self.torn = torn
+    def __init__(self, files: Files, survey: Survey, lock: int | None) -> None:
+        self.head = survey.head
+        self.torn = survey.torn
+        self._survey = survey
         self._files = files
-        self._days = days
         self._lock = lock
-        self._empty = tuple(empty)
-        """Day files behind the newest that holds a line: begun, never written to."""
+
+    @property
+    def mark(self) -> HeadMark:
+        """What HEAD names; the mark of an empty journal where there is none yet."""
+        return self._survey.mark or EMPTY
 
     def read(self) -> Iterator[bytes]:
         """Give every surviving line from the first on."""
-        return self._days.scan()
+        return self._survey.days.scan()
 
     def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""
-        return self._days.place(error)
+        return self._survey.days.place(error)
 
     def raise_if_torn(self) -> None:
         """Raise `JournalTorn` when the journal ends in an incomplete write."""
@@ -82,30 +62,81 @@ class OpenPlan:
                 line=torn.line,
             )
 
-    def repair(self, *, durability: Durability = "sync") -> JsonlStore:
+    def repair(
+        self,
+        *,
+        durability: Durability = "sync",
+        preallocate_bytes: int = PREALLOCATE_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> JsonlStore:
         """Set torn bytes aside and give the store. Needs a plan that holds the lock.
 
         The torn bytes are copied to `<day>.jsonl.torn-<sequence>`, synced, and only then cut off;
-        running it again after a crash gives the same result. A repair that fails abandons the plan.
+        what stands behind HEAD is written onto itself and synced; running it again after a crash
+        gives the same result. A repair that fails abandons the plan. Raises `StoreUnavailable`.
+
+        `preallocate_bytes` is how far a day file is filled with NULs ahead of small groups (0 for
+        never), `monotonic` tells seconds, to know how old HEAD is.
         """
         assert self._lock is not None, "a survey cannot repair"
+        head_file = None
         try:
-            self._repair()
-        except BaseException:
+            check_preallocate(preallocate_bytes)
+            repaired = self._set_aside()
+            head_file = self._head_file(durability)
+            owing = owed(self._files, sequence=self.head.sequence + 1) if self.head.sequence else ()
+            known = {found.file: found for found in (*owing, *repaired)}
+        except BaseException as error:
+            if head_file is not None:
+                head_file.close()
             self.abandon()
+            if isinstance(error, OSError):
+                raise StoreUnavailable(f"cannot repair the journal: {error.strerror}") from error
             raise
-        return JsonlStore(self._files, self._days, self.head, self._lock, durability=durability)
+        return JsonlStore(
+            self._files,
+            self._survey.days,
+            self.head,
+            self._lock,
+            head_file,
+            durability=durability,
+            preallocate_bytes=preallocate_bytes,
+            monotonic=monotonic,
+            set_aside=tuple(known[name] for name in sorted(known)) if self.head.sequence else (),
+        )
 
-    def _repair(self) -> None:
-        if not self._days.indexed:  # the caller replays from the store instead
+    def _set_aside(self) -> list[SetAside]:
+        """Set torn bytes aside, and cut what is not content."""
+        days = self._survey.days
+        if not days.indexed:  # the caller replays from the store instead
             deque(self.read(), maxlen=0)
+        repaired = []
         if self.torn is not None:
-            self._set_aside(self.torn)
-        ends = {day.name: day.size for day in self._days.files[-1:]} | dict.fromkeys(self._empty, 0)
+            repaired.append(set_aside(self._files, self.torn, sequence=self.head.sequence + 1))
+        ends = {day.name: day.size for day in days.files[-1:]} | dict.fromkeys(self._survey.empty, 0)
         for name, size in ends.items():
             found = self._files.stat(name)
             if found is not None and found.size > size:
                 self._files.truncate(name, size=size)
+        return repaired
+
+    def _head_file(self, durability: Durability) -> HeadFile:
+        """Open HEAD, or make it; and let it name the last line, once that is on the disk for certain."""
+        if not self.head.sequence:  # also where there is one: it may be in the page cache only
+            return HeadFile.create(self._files)
+        head_file = HeadFile.open(self._files)
+        try:
+            if self.head != self.mark.head and durability == "sync":
+                days = self._survey.days.files
+                rewrite(self._files, days, self.mark)
+                last = next(day for day in reversed(days) if day.size)
+                head_file.write(
+                    HeadMark(sequence=self.head.sequence, hash=self.head.hash, file=last.name, end=last.size)
+                )
+        except BaseException:
+            head_file.close()
+            raise
+        return head_file
 
     def abandon(self) -> None:
         """Let go of the lock and the directory, and change nothing."""
@@ -116,49 +147,19 @@ class OpenPlan:
         finally:
             self._files.release()
 
-    def _set_aside(self, torn: Torn) -> None:
-        name = self._free_name(f"{torn.file}.torn-{self.head.sequence + 1}")
-        handle = self._files.open_append(name)
-        try:
-            done = 0
-            while done < torn.size:
-                size = min(_COPY_BYTES, torn.size - done)
-                part = self._files.read(torn.file, offset=torn.offset + done, size=size)
-                if len(part) != size:
-                    raise StoreUnavailable(f"{torn.file} shrank while its torn bytes were copied")
-                write_all(self._files, handle, part)
-                done += size
-            self._files.fdatasync(handle)
-            self._files.fsync_dir()
-        except OSError as error:
-            raise StoreUnavailable(
-                f"cannot set the torn bytes of {torn.file} aside: {error.strerror}"
-            ) from error
-        finally:
-            self._files.close(handle)
-        logger.warning(
-            "%s:%d: %s; %d bytes set aside in %s", torn.file, torn.line, torn.reason, torn.size, name
-        )
 
-    def _free_name(self, name: str) -> str:
-        taken = set(self._files.listdir())
-        numbered = name
-        number = 1
-        while numbered in taken:
-            number += 1
-            numbered = f"{name}-{number}"
-        return numbered
+def plan_journal(directory: Path | Files, *, lock_timeout_seconds: float = 0.0) -> OpenPlan:
+    """Take the writer's lock, waiting for it so long, and survey a journal for opening.
 
-
-def plan_journal(directory: Path | Files) -> OpenPlan:
-    """Take the writer's lock and survey a journal for opening.
-
-    Raises `LedgerBusy`, `JournalCorrupt` for damage that no crash explains, `StoreUnavailable`.
+    Raises `LedgerBusy`, `JournalCorrupt` for damage that no crash explains, `JournalTruncated`
+    when it ends below HEAD, `StoreUnavailable`, `ConfigurationError` for what is no time to wait.
     """
+    check_lock_timeout(lock_timeout_seconds)
     files = OsFiles(directory) if isinstance(directory, Path) else directory
-    lock = files.lock(LOCK_NAME)
+    lock = _take_lock(files, lock_timeout_seconds)
     try:
-        return _survey(files, lock)
+        survey = survey_files(files, for_writing="what is written must have one name")
+        return OpenPlan(files, survey, lock)
     except BaseException:
         files.close(lock)
         files.release()
@@ -167,81 +168,29 @@ def plan_journal(directory: Path | Files) -> OpenPlan:
 
 def survey_journal(directory: Path | Files) -> OpenPlan:
     """Survey a journal for reading only: no lock, nothing made, nothing repaired."""
-    return _survey(OsFiles(directory) if isinstance(directory, Path) else directory, None)
+    files = OsFiles(directory) if isinstance(directory, Path) else directory
+    return OpenPlan(files, survey_files(files, for_writing=None), None)
 
 
-def _survey(files: Files, lock: int | None) -> OpenPlan:
-    days = Days(files)
-    names = day_names(files)
-    if not names:
-        return OpenPlan(files, days, Head(), None, lock)
-    _check_plain(files, names, for_writing=lock is not None)
-    empty: list[str] = []
-    while len(names) > 1 and not content_end(files, names[-1]):
-        empty.append(names.pop())  # a day that was begun and never written to
-    for name in names[:-1]:
-        days.files.append(DayFile(name=name, size=content_end(files, name)))
-    first_name = next((day.name for day in days.files if day.size), names[-1])
-    _check_format(files, first_name)
-    before = _head_of_older(files, days)
-    tail = examine_tail(files, names[-1], before=before, ledger_id=_ledger_id(files, first_name))
-    head = tail.head or before
-    if tail.torn is not None and empty:
-        raise JournalCorrupt(
-            f"{tail.torn.reason}, and {empty[-1]} was begun after it",
-            sequence=head.sequence + 1,
-            file=tail.torn.file,
-            line=tail.torn.line,
-        )
-    days.files.append(DayFile(name=names[-1], size=tail.content))
-    return OpenPlan(files, days, head, tail.torn, lock, empty=empty)
-
-
-def _check_format(files: Files, name: str) -> None:
-    """Stop at another format's journal before anything in it is judged by the rules of this one."""
-    first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
-    try:
-        claimed = json.loads(first)["metadata"]["bb.format"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return  # not the first line of any version; replay says what is wrong with it
-    if claimed != FORMAT:
-        raise UnsupportedFormat(
-            f"the journal is in format {excerpt(claimed)}; this version reads {FORMAT!r}",
-            sequence=1,
-            file=name,
-            line=1,
+def check_lock_timeout(seconds: object) -> None:
+    """Refuse what is no time to wait for a lock."""
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not 0 <= seconds <= MAX_LOCK_TIMEOUT_SECONDS
+    ):
+        raise ConfigurationError(
+            f"lock_timeout_seconds is 0 to {MAX_LOCK_TIMEOUT_SECONDS:.0f} seconds, not {excerpt(seconds)}"
         )
 
 
-def _check_plain(files: Files, names: list[str], *, for_writing: bool) -> None:
-    """Refuse links and whatever is no file, before anything is read or repaired."""
-    for name in names:
-        found = files.stat(name)
-        if found is None or not found.is_regular:
-            raise StoreUnavailable(f"{name} is not a regular file")
-        if for_writing and name == names[-1] and found.links != 1:
-            raise StoreUnavailable(f"{name} has {found.links} links; what is written must have one name")
-
-
-def _head_of_older(files: Files, days: Days) -> Head:
-    """Read the head that the older files leave; `JournalCorrupt` when their last line is none."""
-    for day in reversed(days.files):
-        if day.size:
-            data = last_line(files, day.name, end=day.size)
-            try:
-                line = decode_line(data)
-            except BibankError as error:
-                deque(days.scan(), maxlen=0)  # to count the lines
-                raise days.place(JournalCorrupt(str(error), sequence=day.last_sequence)) from error
-            return Head(line.sequence, line.hash)
-    return Head()
-
-
-def _ledger_id(files: Files, name: str) -> str | None:
-    """Read the ledger's id, unverified, from the first line that there is."""
-    first = files.read(name, offset=0, size=MAX_LINE_BYTES + 1).partition(b"\n")[0]
-    try:
-        line = decode_line(first)
-    except BibankError:
-        return None
-    return str(line.metadata.get("bb.ledger")) if isinstance(line, JournalEntry) else None
+def _take_lock(files: Files, timeout_seconds: float) -> int:
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return files.lock(LOCK_NAME)
+        except LedgerBusy:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(_LOCK_POLL_SECONDS, left))

@@ -65,15 +65,16 @@ def last_line(files: Files, name: str, *, end: int) -> bytes:
     return files.read(name, offset=start, size=end - start - 1).rpartition(b"\n")[2]
 
 
-def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None) -> Tail:
-    """Look at the newest file. `before` is the head that the older files leave.
+def examine_tail(files: Files, name: str, *, before: Head, start: int, ledger_id: str | None) -> Tail:
+    """Look at the newest file from an offset on, where `before` is the head.
 
-    Cheap when the file ends in a whole batch and its last write group has no holes; otherwise the
-    file is read from its start. Raises `JournalCorrupt` for what is neither whole nor torn.
+    That is 0 and the head that the older files leave, or what HEAD names: there a write group has
+    ended. Cheap when the file ends in a whole batch and its last write group has no holes;
+    otherwise it is read from the offset. Raises `JournalCorrupt` for what is neither whole nor torn.
     """
     end = content_end(files, name)
-    if not end:
-        return Tail(content=0, head=None)
+    if end <= start:
+        return Tail(content=start, head=before if start else None)
     if files.read(name, offset=end - 1, size=1) == b"\n":
         data = last_line(files, name, end=end)
         try:
@@ -84,7 +85,7 @@ def examine_tail(files: Files, name: str, *, before: Head, ledger_id: str | None
             whole = line.sequence == line.batch.first + line.batch.size - 1 and not _lacks_cover(line)
             if whole and not _has_hole(files, name, end=end, lines=line.sequence - line.batch.group + 1):
                 return Tail(content=end, head=Head(line.sequence, line.hash))
-    return _Examination(files, name, before, ledger_id).run()
+    return _Examination(files, name, before, start, ledger_id).run()
 
 
 def _lacks_cover(line: JournalLine) -> bool:
@@ -105,17 +106,26 @@ def _has_hole(files: Files, name: str, *, end: int, lines: int) -> bool:
     return False
 
 
-class _Examination:
-    """A walk over the newest file, from its start, that ends in a verdict on its tail."""
+def _count_lines(files: Files, name: str, *, stop: int) -> int:
+    """Count the lines before an offset."""
+    starts = range(0, stop, _CHUNK_BYTES)
+    return sum(
+        files.read(name, offset=start, size=min(_CHUNK_BYTES, stop - start)).count(b"\n") for start in starts
+    )
 
-    def __init__(self, files: Files, name: str, before: Head, ledger_id: str | None) -> None:
+
+class _Examination:
+    """A walk over the newest file, from an offset on, that ends in a verdict on its tail."""
+
+    def __init__(self, files: Files, name: str, before: Head, start: int, ledger_id: str | None) -> None:
         self.files = files
         self.name = name
         self.ledger_id = ledger_id
         self.last: JournalLine | None = None
         self.whole = before
-        self.whole_end = 0
-        self.whole_lines = 0
+        self.start = start
+        self.whole_end = start
+        self.whole_lines = _count_lines(files, name, stop=start)
         self.group_start: tuple[Head, int, int] | None = None
         """Head, offset and lines before the newest write group."""
         self.uncovered = False
@@ -126,7 +136,8 @@ class _Examination:
     def run(self) -> Tail:
         found = self.files.stat(self.name)
         size = found.size if found is not None else 0
-        for number, (segment, end) in enumerate(segments(self.files, self.name, start=0, stop=size), 1):
+        walk = segments(self.files, self.name, start=self.start, stop=size)
+        for number, (segment, end) in enumerate(walk, self.whole_lines + 1):
             complete = end <= size
             line = self._decode(segment) if complete else None
             if line is None:

@@ -1,0 +1,84 @@
+"""What is sealed and not yet on the disk: write groups in a queue, and the balances without them.
+
+Inside the machine balances run ahead of the disk. Whoever looks at the ledger sees them through a
+`DurableView`, which takes what is still queued off again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+
+from bibank.errors import BibankError
+from bibank.journal.accounts import Account
+from bibank.journal.batches import SealedBatch
+from bibank.journal.machine import LedgerMachine
+from bibank.journal.position import Position
+from bibank.model.lines import Head
+from bibank.signing.lines import LineSigner
+from bibank.store.jsonl.repair import SetAside
+
+
+class WriteGroup:
+    """Sealed batches that are written and synced together, and what became of them.
+
+    `mark` is where the machine stood before the first of them; `recovered` is what the first
+    batch records of torn bytes, if it does.
+    """
+
+    __slots__ = ("batches", "error", "mark", "recovered", "settled", "signer")
+
+    def __init__(self, mark: tuple[Position, int], signer: LineSigner | None) -> None:
+        self.mark = mark
+        self.signer = signer
+        self.batches: list[SealedBatch] = []
+        self.recovered: tuple[SetAside, ...] = ()
+        self.settled = False
+        """Whether the group is on the disk."""
+        self.error: BibankError | None = None
+        """Why it is not, and will not be by this ledger."""
+
+    @property
+    def head(self) -> Head:
+        """Where the journal stands after the group."""
+        return self.batches[-1].head
+
+    def failure(self) -> BibankError:
+        """Give the error, and to the next who asks one of its own: no two threads raise the same object."""
+        error = self.error
+        assert error is not None
+        self.error = copy.copy(error)
+        self.error.__cause__ = error.__cause__
+        return error
+
+
+class DurableView:
+    """The accounts of a machine as they are on the disk, and the last line there.
+
+    Valid while the lock is held under which it was made.
+    """
+
+    def __init__(self, machine: LedgerMachine, head: Head, queued: Iterable[WriteGroup]) -> None:
+        self.machine = machine
+        self.head = head
+        self._ahead: dict[Account, int] = {}
+        self._made: set[Account] = set()
+        for group in queued:
+            for batch in group.batches:
+                self._made.update(batch.made)
+                for account, delta in machine.moves_of(batch.drafts):
+                    self._ahead[account] = self._ahead.get(account, 0) + delta
+
+    def units(self, text: str) -> int:
+        """Tell the balance of an account in units; 0 when nobody used it."""
+        account = self.machine.book.find(text)
+        return self.balance(account) if account is not None else 0
+
+    def balance(self, account: Account) -> int:
+        """Tell the balance of an account in units."""
+        return account.balance - self._ahead.get(account, 0)
+
+    def accounts(self, prefix: str = "") -> Iterator[Account]:
+        """Give the accounts whose key begins with a text, sorted by key."""
+        found = self.machine.book.with_prefix(prefix)
+        return (account for account in found if account not in self._made)
