@@ -39,7 +39,7 @@ class Survey:
     mark: HeadMark | None
     torn: Torn | None = None
     empty: tuple[str, ...] = ()
-    """Day files behind the newest that holds a line: begun, never written to."""
+    """Day files behind the newest that holds a line: begun, and nothing in them survives."""
 
 
 def survey_files(files: Files, *, for_writing: str | None) -> Survey:
@@ -92,7 +92,10 @@ def survey_files(files: Files, *, for_writing: str | None) -> Survey:
             file=tail.torn.file,
             line=tail.torn.line,
         )
-    days.files.append(DayFile(name=newest_name, size=tail.content))
+    if tail.content:
+        days.files.append(DayFile(name=newest_name, size=tail.content))
+    else:
+        empty.append(newest_name)
     return Survey(days=days, head=head, mark=mark, torn=tail.torn, empty=tuple(empty))
 
 

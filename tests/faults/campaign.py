@@ -1,0 +1,133 @@
+"""The crash campaign: every state that a power cut can leave, once each, checked.
+
+Three parts. One power cut while a workload runs. A second one while the first is recovered from. A
+failed call, the process started anew on the page cache that is left, and then a power cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+from random import Random
+
+import attrs
+
+from bibank.testing.faults import CrashState, Fault, FaultPlan, SimulatedFiles, crash_states
+from tests.faults.pure import remembering
+from tests.faults.state_check import Promise, Violation, check_state
+from tests.faults.workloads import (
+    AHEAD,
+    COVERED,
+    SIGNED,
+    SIGNED_PLAIN,
+    UNSIGNED,
+    WORKLOADS,
+    Setting,
+    Workload,
+    groups_again,
+    reopened_after_failure,
+)
+
+SEED = 20261121
+SAMPLES = 24
+_SYNCS = ("write", "pwrite", "fdatasync", "fsync_dir", "truncate")
+
+
+@attrs.define
+class Tally:
+    """What a part of the campaign saw."""
+
+    states: set[bytes] = attrs.field(factory=set, repr=False)
+    """The digest of every distinct state: disk, promise and setting."""
+
+    kinds: Counter[str] = attrs.field(factory=Counter)
+    violations: list[str] = attrs.field(factory=list)
+
+    def check(self, kind: str, state: CrashState, setting: Setting, where: str) -> bool:
+        """Check a state unless it was seen before; tell whether it was new and held."""
+        promise = Promise(*state.promise) if isinstance(state.promise, tuple) else Promise()
+        digest = blake2b(repr((setting, promise, sorted(state.disk.items()))).encode(), digest_size=12).digest()
+        if digest in self.states:
+            return False
+        self.states.add(digest)
+        self.kinds[kind] += 1
+        try:
+            check_state(state.disk, promise, setting)
+        except Violation as violation:
+            self.violations.append(f"{where}, after call {state.after_call} ({state.call}): {violation}")
+            return False
+        return True
+
+
+Task = Callable[[Tally], None]
+
+
+def power_cut(workload: Workload, tally: Tally, *, stride: int = 1) -> None:
+    """Cut the power once while a workload runs; of many states, look at each `stride`-th."""
+    for number, state in enumerate(crash_states(workload, seed=SEED, samples=SAMPLES)):
+        if number % stride == 0:
+            tally.check("one power cut", state, workload.setting, workload.name)
+
+
+def double_crash(workload: Workload, tally: Tally, *, first: int, stride: int = 1) -> None:
+    """Cut the power again while a ledger recovers from the first cut and commits; `first` cuts are tried."""
+    states = list(crash_states(workload, seed=SEED, samples=SAMPLES))
+    torn = [state for state in states if state.disk]
+    for state in Random(SEED).sample(torn, min(first, len(torn))):
+        again = partial(recover, promise=state.promise, setting=workload.setting)
+        for number, second in enumerate(crash_states(again, disk=state.disk, seed=SEED, samples=4)):
+            if number % stride == 0:
+                where = f"{workload.name}, crashed after call {state.after_call}, then"
+                tally.check("second power cut", second, workload.setting, where)
+
+
+def recover(files: SimulatedFiles, *, promise: object, setting: Setting) -> None:
+    """Open what a power cut left, and commit."""
+    files.promise = promise  # type: ignore[assignment]  # a promise of an earlier run of the same kind
+    groups_again(files, setting)
+
+
+def failed_sync(setting: Setting, call: int, fault: Fault, tally: Tally, *, stride: int = 1) -> None:
+    """Let one call fail, start the process anew on what the cache shows, and cut the power at any time."""
+    workload = Workload(name="reopened after failure", setting=setting, work=reopened_after_failure)
+    plan = FaultPlan(call, fault)
+    where = f"{workload.name}, call {call}, {fault.name}"
+    for number, state in enumerate(crash_states(workload, plan=plan, seed=SEED, samples=4)):
+        if number % stride == 0:
+            tally.check("reopened after a failure", state, setting, where)
+
+
+def calls_of(workload: Callable[[SimulatedFiles], None], disk: Mapping[str, bytes] | None = None) -> list[str]:
+    """Name the calls of a run without a fault."""
+    files = SimulatedFiles(disk or {})
+    workload(files)
+    return files.calls
+
+
+def full_campaign() -> list[Task]:
+    """Everything, in pieces that can be shared out."""
+    tasks: list[Task] = [partial(power_cut, workload) for workload in WORKLOADS]
+    tasks += [partial(double_crash, workload, first=12, stride=3) for workload in WORKLOADS]
+    for setting in (UNSIGNED, AHEAD, SIGNED, COVERED, SIGNED_PLAIN):
+        calls = calls_of(Workload(name="", setting=setting, work=reopened_after_failure))
+        for number, call in enumerate(calls, 1):
+            if call in _SYNCS:
+                tasks += [
+                    partial(failed_sync, setting, number, fault, stride=5)
+                    for fault in (Fault.EIO, Fault.EIO_DROPPED)
+                    if fault in Fault.possible_in(call)
+                ]
+    return tasks
+
+
+def run_tasks(tasks: list[Task]) -> Tally:
+    """Run tasks one after the other, and say what they saw together."""
+    tally = Tally()
+    with remembering():
+        for task in tasks:
+            task(tally)
+    return tally
+
+

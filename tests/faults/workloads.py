@@ -1,0 +1,222 @@
+"""What is done while the power fails: every way of writing a journal, on simulated files.
+
+A workload is a plain function of simulated files. After each acknowledged call it renews the promise. It
+is the same at each run: clock, entropy and keys are fixed, and so is how fast HEAD grows old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Literal
+
+import attrs
+
+import bibank as bb
+from bibank.batch import Item
+from bibank.signing import Ed25519Signer, Signer
+from bibank.store.jsonl.plan import plan_journal
+from bibank.store.jsonl.writer import JsonlStore
+from bibank.testing.faults import SimulatedFiles
+from tests.store.journals import DAYS, SIGNER, StillClock, counted_bytes, deposit, transfer
+
+OTHER_SIGNER = Ed25519Signer(bytes(range(32, 64)), signer_id="SYSTEM")
+"""The key that a rotation changes to."""
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """How a ledger is opened: whether and how it signs, and how far its day files are filled ahead."""
+
+    signing: Literal["none", "entry", "group"] = "none"
+    preallocate_bytes: int = 0
+    head_step_seconds: float = 0.6
+    """How much time passes between two looks at the age of HEAD."""
+
+    day: str = DAYS[0]
+
+    signers: tuple[Signer, ...] = (SIGNER, OTHER_SIGNER)
+    """The newest of these that the keyring takes signs."""
+
+
+def opened(files: SimulatedFiles, setting: Setting) -> JsonlStore:
+    """Lock, survey and repair."""
+    ticks = count(1)
+    return plan_journal(files).repair(
+        preallocate_bytes=setting.preallocate_bytes,
+        monotonic=lambda: next(ticks) * setting.head_step_seconds,
+    )
+
+
+def open_ledger(
+    files: SimulatedFiles, setting: Setting, *, clock: StillClock | None = None
+) -> bb.Ledger:
+    """Open the ledger of a disk, or found it where there is none."""
+    store = opened(files, setting)
+    signers: tuple[Signer | None, ...] = setting.signers if setting.signing != "none" else (None,)
+    try:
+        for signer in signers:
+            try:
+                return bb.Ledger(
+                    store=store,
+                    opening={"USDT": "9"},
+                    clock=StillClock(setting.day) if clock is None else clock,
+                    entropy=counted_bytes,
+                    signer=signer,
+                    signing="group" if setting.signing == "group" else "entry",
+                )
+            except bb.ConfigurationError:  # the keyring has another key by now
+                if signer is signers[-1]:
+                    raise
+        raise AssertionError("a setting has signers")
+    except BaseException:
+        store.close()
+        raise
+
+
+@attrs.frozen(kw_only=True)
+class Workload:
+    """A name, a setting, and what is done."""
+
+    name: str
+    setting: Setting
+    work: Callable[[SimulatedFiles, Setting], None]
+
+    def __call__(self, files: SimulatedFiles) -> None:
+        """Do it."""
+        self.work(files, self.setting)
+
+
+def promised(files: SimulatedFiles, ledger: bb.Ledger) -> None:
+    """Renew the promise: what the ledger acknowledged, or shows to a reader, is durable."""
+    head = ledger.head
+    files.promise = (head.sequence, head.hash)
+
+
+@contextmanager
+def working(files: SimulatedFiles, setting: Setting, clock: StillClock | None = None) -> Iterator[bb.Ledger]:
+    """Open a ledger for some work. When a call fails, it is asked once more before it is closed."""
+    ledger = open_ledger(files, setting, clock=clock)
+    try:
+        promised(files, ledger)
+        yield ledger
+    except (bb.BibankError, KeyboardInterrupt):
+        promised(files, ledger)
+        with suppress(bb.BibankError):
+            ledger.commit(deposit("Y", "1 USDT"))
+            promised(files, ledger)
+        raise
+    finally:
+        ledger.close()
+
+
+def lone_lines(files: SimulatedFiles, setting: Setting) -> None:
+    """Found a ledger and commit one entry at a time."""
+    with working(files, setting) as ledger:
+        for number in range(3):
+            ledger.commit(deposit("A", f"{number + 1} USDT"))
+            promised(files, ledger)
+
+
+def groups(files: SimulatedFiles, setting: Setting) -> None:
+    """Found a ledger and commit batches, and groups of several batches."""
+    several: list[Item] = [
+        deposit("C", "1 BTC"),
+        transfer("A", "B", "999 USDT"),
+        [transfer("C", "A", "1 BTC"), transfer("A", "C", "0.5 BTC")],
+        deposit("D", "4 EUR"),
+    ]
+    with working(files, setting) as ledger:
+        ledger.commit_batch([deposit("A", "5 USDT"), transfer("A", "B", "2 USDT")])
+        promised(files, ledger)
+        ledger.commit_each(several)
+        promised(files, ledger)
+        ledger.commit(transfer("A", "B", "1 USDT"))
+        promised(files, ledger)
+
+
+def days(files: SimulatedFiles, setting: Setting) -> None:
+    """Commit over three days, with a restart between two of them, and the clock set back in the end."""
+    clock = StillClock(setting.day)
+    for day in DAYS[1:]:
+        with working(files, setting, clock) as ledger:
+            ledger.commit(deposit("A", "5 USDT"))
+            promised(files, ledger)
+            clock.set(day)
+            ledger.commit_batch([deposit("A", "1 BTC"), transfer("A", "B", "1 USDT")])
+            promised(files, ledger)
+    clock.set(DAYS[1])
+    with working(files, setting, clock) as ledger:
+        ledger.commit(transfer("A", "B", "1 USDT"))
+        promised(files, ledger)
+
+
+def rotation(files: SimulatedFiles, setting: Setting) -> None:
+    """Change the ledger's key between commits."""
+    with working(files, setting) as ledger:
+        ledger.commit(deposit("A", "5 USDT"))
+        promised(files, ledger)
+        ledger.keyring.rotate(OTHER_SIGNER, correlation_id="rotate")
+        promised(files, ledger)
+        ledger.commit_batch([deposit("A", "5 USDT"), transfer("A", "B", "1 USDT")])
+        promised(files, ledger)
+
+
+def killed_and_reopened(files: SimulatedFiles, setting: Setting) -> None:
+    """Go on after the process was killed, three times, on the page cache that it left."""
+    for number in range(3):
+        ledger = open_ledger(files, setting)
+        promised(files, ledger)
+        ledger.commit(deposit("A", f"{number + 1} USDT"))
+        promised(files, ledger)
+        ledger.commit_batch([deposit("B", "1 USDT"), transfer("B", "A", "1 USDT")])
+        promised(files, ledger)
+        files = files.restart()
+
+
+def reopened_after_failure(files: SimulatedFiles, setting: Setting) -> None:
+    """Commit until something fails, kill the process, reopen on what the page cache shows, and go on."""
+    try:
+        groups(files, setting)
+    except (bb.BibankError, KeyboardInterrupt):
+        groups_again(files.restart(), setting)
+
+
+def groups_again(files: SimulatedFiles, setting: Setting) -> None:
+    """Open what is there and commit on top of it."""
+    with working(files, setting) as ledger:
+        ledger.commit(deposit("E", "7 USDT"))
+        promised(files, ledger)
+        ledger.commit_batch([deposit("E", "1 BTC"), transfer("E", "A", "1 USDT")])
+        promised(files, ledger)
+
+
+UNSIGNED = Setting()
+AHEAD = Setting(preallocate_bytes=4096)
+SIGNED = Setting(signing="entry", preallocate_bytes=4096)
+SIGNED_PLAIN = Setting(signing="entry")
+COVERED = Setting(signing="group", preallocate_bytes=2048)
+COVERED_PLAIN = Setting(signing="group")
+
+WORKLOADS = tuple(
+    Workload(name=f"{work.__name__.replace('_', ' ')}, {label}", setting=setting, work=work)
+    for work, settings in (
+        (lone_lines, {"unsigned": UNSIGNED, "preallocated": AHEAD, "signed": SIGNED_PLAIN}),
+        (
+            groups,
+            {
+                "unsigned": UNSIGNED,
+                "preallocated": AHEAD,
+                "signed": SIGNED,
+                "group signed": COVERED,
+                "group signed, appended": COVERED_PLAIN,
+            },
+        ),
+        (days, {"unsigned": UNSIGNED, "preallocated": AHEAD, "signed": SIGNED}),
+        (rotation, {"signed": SIGNED_PLAIN, "preallocated": SIGNED, "group signed": COVERED}),
+        (killed_and_reopened, {"unsigned": UNSIGNED, "group signed": COVERED}),
+    )
+    for label, setting in settings.items()
+)
+"""What is done while the power fails once."""
