@@ -113,6 +113,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run every fault test to its full extent: crash states, failed calls, mutants, kills, tampering."""
+    session.install("-e", ".[testing]", *group("test"))
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after `--` go to them."""
     session.install("-e", ".[cli,testing]")

@@ -271,8 +271,10 @@ class Committer:
             while not group.settled:
                 if group.error is not None:
                     raise group.failure()
-                if self._leading:
-                    self._poison = self._poison or "a write was interrupted"
+                if self._leading and self._poison is None:  # whoever led was interrupted
+                    self._poison = "a write was interrupted"
+                    self._give_up(None)
+                    continue
                 if self._poison is not None or not self._queue:
                     raise CommitOutcomeUnknown(
                         f"{self._poison or _INTERRUPTED}; reopen the ledger to see what is on disk"
@@ -298,7 +300,7 @@ class Committer:
         except BaseException as error:
             self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
             self._leader = 0
-            self._give_up(group, error)
+            self._give_up(error)
             if not isinstance(error, BibankError):
                 raise
             return
@@ -350,14 +352,15 @@ class Committer:
         if self.machine.head != self.store.head():
             self._poison = f"a commit failed: {error}"
 
-    def _give_up(self, failed: WriteGroup, error: BaseException) -> None:
-        """Say of a group that it may be on the disk, and of those behind it that they are not."""
+    def _give_up(self, error: BaseException | None) -> None:
+        """Say of the group that was being written that it may be on the disk, of the others that they are not."""
         with self._lock:
-            queued = list(self._queue)
-            reason = f"{self._poison}; reopen the ledger to see what is on disk"
-            failed.error = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
-            for group in queued[1:]:
+            for group in self._queue:
                 group.error = LedgerPoisoned(f"{self._poison}; nothing of this commit was written")
+            reason = f"{self._poison}; reopen the ledger to see what is on disk"
+            if self._queue:
+                unknown = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
+                self._queue[0].error = unknown
 
     def flush_head(self) -> None:
         """Let the store note how far it is durable, where it keeps such a note."""

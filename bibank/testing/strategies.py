@@ -38,6 +38,7 @@ from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import MAX_SAFE_INTEGER, METADATA_LIMITS, FrozenMap, freeze
 from bibank.model.keyring import Keyring
 from bibank.model.money import MAX_PART_LENGTH, Money
+from bibank.testing.fault_strategies import fault_plans
 
 __all__ = [
     "History",
@@ -45,6 +46,7 @@ __all__ = [
     "amounts",
     "assets",
     "batches",
+    "fault_plans",
     "frozen_metadata",
     "genesis_marks",
     "histories",

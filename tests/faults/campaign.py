@@ -7,7 +7,7 @@ failed call, the process started anew on the page cache that is left, and then a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from functools import partial
 from hashlib import blake2b
 from random import Random
@@ -45,10 +45,16 @@ class Tally:
     kinds: Counter[str] = attrs.field(factory=Counter)
     violations: list[str] = attrs.field(factory=list)
 
+    def report(self, violation: str) -> None:
+        """Take note of a violation."""
+        self.violations.append(violation)
+
     def check(self, kind: str, state: CrashState, setting: Setting, where: str) -> bool:
         """Check a state unless it was seen before; tell whether it was new and held."""
         promise = Promise(*state.promise) if isinstance(state.promise, tuple) else Promise()
-        digest = blake2b(repr((setting, promise, sorted(state.disk.items()))).encode(), digest_size=12).digest()
+        digest = blake2b(
+            repr((setting, promise, sorted(state.disk.items()))).encode(), digest_size=12
+        ).digest()
         if digest in self.states:
             return False
         self.states.add(digest)
@@ -56,7 +62,10 @@ class Tally:
         try:
             check_state(state.disk, promise, setting)
         except Violation as violation:
-            self.violations.append(f"{where}, after call {state.after_call} ({state.call}): {violation}")
+            self.report(
+                f"{where}, after call {state.after_call} ({state.call}), {state.kind}, seed {state.seed}: "
+                f"{violation}"
+            )
             return False
         return True
 
@@ -83,9 +92,9 @@ def double_crash(workload: Workload, tally: Tally, *, first: int, stride: int = 
                 tally.check("second power cut", second, workload.setting, where)
 
 
-def recover(files: SimulatedFiles, *, promise: object, setting: Setting) -> None:
+def recover(files: SimulatedFiles, *, promise: Hashable, setting: Setting) -> None:
     """Open what a power cut left, and commit."""
-    files.promise = promise  # type: ignore[assignment]  # a promise of an earlier run of the same kind
+    files.promise = promise
     groups_again(files, setting)
 
 
@@ -99,9 +108,9 @@ def failed_sync(setting: Setting, call: int, fault: Fault, tally: Tally, *, stri
             tally.check("reopened after a failure", state, setting, where)
 
 
-def calls_of(workload: Callable[[SimulatedFiles], None], disk: Mapping[str, bytes] | None = None) -> list[str]:
+def calls_of(workload: Callable[[SimulatedFiles], None]) -> list[str]:
     """Name the calls of a run without a fault."""
-    files = SimulatedFiles(disk or {})
+    files = SimulatedFiles()
     workload(files)
     return files.calls
 
@@ -129,5 +138,3 @@ def run_tasks(tasks: list[Task]) -> Tally:
         for task in tasks:
             task(tally)
     return tally
-
-

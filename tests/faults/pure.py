@@ -1,4 +1,4 @@
-"""Pure functions that are computed once for the same argument while hundreds of thousands of disks are checked.
+"""Pure functions, computed once for each argument while hundreds of thousands of disks are checked.
 
 The disks of one workload hold the same few lines again and again. What a line says, what it hashes to and
 whether its signature holds does not depend on the disk it stands on, so remembering it changes no verdict;

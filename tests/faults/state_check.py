@@ -117,12 +117,18 @@ def check_ledger(ledger: bb.Ledger, disk: Disk, promise: Promise) -> tuple[bytes
 def check_nothing_thrown_away(before: Disk, after: Disk) -> None:
     """Demand that what was cut off a day file stands, durably, in a file of torn bytes."""
     aside = [after[name].rstrip(b"\0") for name in after if ".torn-" in name]
+    cuts = 0
     for name, content in before.items():
         if name.endswith(".jsonl"):
             kept = after.get(name, b"").rstrip(b"\0")
             cut = content[len(kept) :].rstrip(b"\0")
-            if content.startswith(kept) and cut:
+            if not content.startswith(kept):  # a torn creation, and a ledger founded in its place
+                cuts += 1
+            elif cut:
+                cuts += 1
                 demand(cut in aside, f"{len(cut)} bytes of {name} were thrown away")
+    fresh = [name for name in after if ".torn-" in name and before.get(name) != after[name]]
+    demand(len(fresh) <= cuts, f"nothing was torn, and {fresh} was set aside")
 
 
 def check_second_recovery(files: SimulatedFiles, setting: Setting, *, torn: bool) -> None:

@@ -49,9 +49,7 @@ def opened(files: SimulatedFiles, setting: Setting) -> JsonlStore:
     )
 
 
-def open_ledger(
-    files: SimulatedFiles, setting: Setting, *, clock: StillClock | None = None
-) -> bb.Ledger:
+def open_ledger(files: SimulatedFiles, setting: Setting, *, clock: StillClock | None = None) -> bb.Ledger:
     """Open the ledger of a disk, or found it where there is none."""
     store = opened(files, setting)
     signers: tuple[Signer | None, ...] = setting.signers if setting.signing != "none" else (None,)
@@ -167,11 +165,15 @@ def killed_and_reopened(files: SimulatedFiles, setting: Setting) -> None:
     """Go on after the process was killed, three times, on the page cache that it left."""
     for number in range(3):
         ledger = open_ledger(files, setting)
-        promised(files, ledger)
-        ledger.commit(deposit("A", f"{number + 1} USDT"))
-        promised(files, ledger)
-        ledger.commit_batch([deposit("B", "1 USDT"), transfer("B", "A", "1 USDT")])
-        promised(files, ledger)
+        try:
+            promised(files, ledger)
+            ledger.commit(deposit("A", f"{number + 1} USDT"))
+            promised(files, ledger)
+            ledger.commit_batch([deposit("B", "1 USDT"), transfer("B", "A", "1 USDT")])
+            promised(files, ledger)
+        except (bb.BibankError, KeyboardInterrupt):
+            ledger.close()
+            raise
         files = files.restart()
 
 

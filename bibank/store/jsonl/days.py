@@ -108,20 +108,13 @@ class Days:
             dated = b'"timestamp":"%b' % day.name[:10].encode()
             for line, end in segments(self._files, day.name, start=0, stop=day.size):
                 day.note(offset)
-                if dated not in line:
-                    raise JournalCorrupt(
-                        "the line is not of the date that the file is named for",
-                        sequence=day.last_sequence,
-                        file=day.name,
-                        line=day.lines,
-                    )
+                wrong = None
                 if end > day.size:
-                    raise JournalCorrupt(
-                        "the last line has no newline, and this is not the newest file",
-                        sequence=day.last_sequence,
-                        file=day.name,
-                        line=day.lines,
-                    )
+                    wrong = "the last line has no newline, and this is not the newest file"
+                elif dated not in line:
+                    wrong = "the line is not of the date that the file is named for"
+                if wrong is not None:
+                    raise JournalCorrupt(wrong, sequence=day.last_sequence, file=day.name, line=day.lines)
                 offset = end
                 yield line
             sequence += day.lines

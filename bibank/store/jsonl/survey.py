@@ -85,13 +85,6 @@ def survey_files(files: Files, *, for_writing: str | None) -> Survey:
     head = tail.head or before
     if head.sequence < mark.sequence:
         raise _truncated(mark, f"and the journal ends at line {head.sequence}")
-    if tail.torn is not None and empty:
-        raise JournalCorrupt(
-            f"{tail.torn.reason}, and {empty[-1]} was begun after it",
-            sequence=head.sequence + 1,
-            file=tail.torn.file,
-            line=tail.torn.line,
-        )
     if tail.content:
         days.files.append(DayFile(name=newest_name, size=tail.content))
     else:
@@ -110,8 +103,9 @@ def _check_mark(files: Files, names: list[str], mark: HeadMark) -> None:
         raise _truncated(mark, f"and {mark.file} ends at byte {end}")
     reason = "does not end there"
     if files.read(mark.file, offset=mark.end - 1, size=1) == b"\n":
+        data = last_line(files, mark.file, end=mark.end)
         try:
-            line = decode_line(last_line(files, mark.file, end=mark.end))
+            line = decode_line(data)
         except BibankError as error:
             reason = str(error)
         else:

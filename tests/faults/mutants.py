@@ -1,0 +1,224 @@
+"""Planted mutants: each durability rule broken once, to see that the harness notices.
+
+A mutant is a change of the library's source text, made in memory. The text that it replaces has to be
+there, so a mutant that no longer fits is an error and not a survivor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Mutant:
+    """A rule, and how it is broken: in a module, a text is replaced by another."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+WRITER, HEAD, PLAN = "bibank.store.jsonl.writer", "bibank.store.jsonl.head", "bibank.store.jsonl.plan"
+REPAIR, TAIL, SURVEY = "bibank.store.jsonl.repair", "bibank.store.jsonl.tail", "bibank.store.jsonl.survey"
+FILES, COMMITTER, MACHINE = "bibank.store.jsonl.files", "bibank.committer", "bibank.journal.machine"
+
+_EARLY_HEAD = """self._head_file.write(HeadMark(
+                sequence=group.head.sequence, hash=group.head.hash, file=name, end=end + len(data)))
+            if self._syncs:"""
+_RETRIED = """try:
+                    self._files.fdatasync(handle)
+                except OSError:
+                    self._files.fdatasync(handle)"""
+_SHRUGGED = """with suppress(OSError):
+                    self._files.fdatasync(handle)"""
+
+MUTANTS = (
+    Mutant(
+        name="a group is not synced",
+        module=WRITER,
+        old="            if self._syncs:\n                self._files.fdatasync(handle)",
+        new="            pass",
+    ),
+    Mutant(
+        name="a new day file is not made known to its directory",
+        module=WRITER,
+        old="        try:\n            self._files.fsync_dir()",
+        new="        try:\n            pass",
+    ),
+    Mutant(
+        name="a failed sync is tried again",
+        module=WRITER,
+        old="self._files.fdatasync(handle)",
+        new=_RETRIED,
+    ),
+    Mutant(
+        name="a failed sync is taken for a good one",
+        module=WRITER,
+        old="self._files.fdatasync(handle)",
+        new=_SHRUGGED,
+    ),
+    Mutant(
+        name="HEAD names a group before it is synced",
+        module=WRITER,
+        old="            if self._syncs:\n                self._files.fdatasync(handle)",
+        new=f"            {_EARLY_HEAD}\n                self._files.fdatasync(handle)",
+    ),
+    Mutant(
+        name="preallocated space is taken for content",
+        module=WRITER,
+        old="write_all_at(self._files, handle, data, offset=end)",
+        new="write_all_at(self._files, handle, data, offset=max(self._allocated, end))",
+    ),
+    Mutant(
+        name="HEAD is made without a sync",
+        module=HEAD,
+        old="            files.fdatasync(handle)\n            files.fsync_dir()\n",
+        new="            files.fsync_dir()\n",
+    ),
+    Mutant(
+        name="HEAD is one slot",
+        module=HEAD,
+        old="_SLOTS = 2",
+        new="_SLOTS = 1",
+    ),
+    Mutant(
+        name="unsynced bytes are served without being written again",
+        module=PLAN,
+        old="                rewrite(self._files, days, self.mark)\n",
+        new="",
+    ),
+    Mutant(
+        name="torn bytes stay where they are",
+        module=PLAN,
+        old="            if found is not None and found.size > size:",
+        new="            if False:",
+    ),
+    Mutant(
+        name="torn bytes are cut off and not set aside",
+        module=PLAN,
+        old="        if self.torn is not None:\n            repaired.append",
+        new="        if False:\n            repaired.append",
+    ),
+    Mutant(
+        name="the copy of torn bytes is not synced",
+        module=REPAIR,
+        old="            offset += len(part)\n        files.fdatasync(handle)\n",
+        new="            offset += len(part)\n",
+    ),
+    Mutant(
+        name="the copy of torn bytes is not known to its directory",
+        module=REPAIR,
+        old="        files.close(handle)\n    files.fsync_dir()\n\n\ndef _parts",
+        new="        files.close(handle)\n\n\ndef _parts",
+    ),
+    Mutant(
+        name="bytes are written again and not synced",
+        module=REPAIR,
+        old="                start += len(part)\n            files.fdatasync(handle)\n",
+        new="                start += len(part)\n",
+    ),
+    Mutant(
+        name="a crash forgets that a recovery record is owed",
+        module=REPAIR,
+        old="int(found[1]) == sequence",
+        new="False",
+    ),
+    Mutant(
+        name="a recovery is never recorded",
+        module=COMMITTER,
+        old='getattr(store, "set_aside", ())',
+        new="()",
+    ),
+    Mutant(
+        name="what a batch leaves half written counts",
+        module=TAIL,
+        old="        if line.sequence == line.batch.first + line.batch.size - 1:\n            self.whole",
+        new="        if True:\n            self.whole",
+    ),
+    Mutant(
+        name="holes among the last lines go unseen",
+        module=TAIL,
+        old='        if b"\\0" in data:\n            return True',
+        new="        pass",
+    ),
+    Mutant(
+        name="a group without its signature counts as whole",
+        module=TAIL,
+        old="    return line.batch.cover is not None and not line.signatures",
+        new="    return False",
+    ),
+    Mutant(
+        name="NULs behind the last line count as damage",
+        module=TAIL,
+        old='size=end - start).rstrip(b"\\0")',
+        new="size=end - start)",
+    ),
+    Mutant(
+        name="a day that was begun and not written to counts as the newest",
+        module=SURVEY,
+        old="    while names and not content_end(files, names[-1]):",
+        new="    while names and not content_end(files, names[-1]) and False:",
+    ),
+    Mutant(
+        name="stamps run back with the clock",
+        module=MACHINE,
+        old="        if position.sequence and moment <= position.moment:",
+        new="        if position.sequence and moment == position.moment:",
+    ),
+    Mutant(
+        name="a short write is not continued",
+        module=FILES,
+        old="        offset += taken\n",
+        new="        offset += taken\n        break\n",
+    ),
+    Mutant(
+        name="readers see a group before it is synced",
+        module=COMMITTER,
+        old="            self.store.append(lines)\n",
+        new="            self.durable = group.head\n            self.store.append(lines)\n",
+    ),
+)
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """Run the library with a mutant in it: its module is compiled anew and takes the old one's place."""
+    module = importlib.import_module(mutant.module)
+    source = inspect.getsource(module)
+    if source.count(mutant.old) != 1:
+        raise LookupError(f"{mutant.name}: the text to replace stands {source.count(mutant.old)} times")
+    before = dict(vars(module))
+    code = compile(source.replace(mutant.old, mutant.new), f"<{mutant.module}, mutated>", "exec")
+    mutated = ModuleType(mutant.module)
+    mutated.__dict__.update(
+        {name: before[name] for name in ("__file__", "__package__", "__spec__", "__loader__")}
+    )
+    sys.modules[mutant.module] = mutated
+    exec(code, mutated.__dict__)
+    own = {
+        id(value): mutated.__dict__[name]
+        for name, value in before.items()
+        if getattr(value, "__module__", None) == mutant.module and name in mutated.__dict__
+    }
+    replaced = []
+    for other in list(sys.modules.values()):
+        if other is mutated or not getattr(other, "__name__", "").startswith(("bibank", "tests.faults")):
+            continue
+        for name, value in list(vars(other).items()):
+            if id(value) in own:
+                replaced.append((other, name, value))
+                setattr(other, name, own[id(value)])
+    try:
+        yield
+    finally:
+        for other, name, value in replaced:
+            setattr(other, name, value)
+        sys.modules[mutant.module] = module
