@@ -12,6 +12,7 @@ else stops sealing or writing midway, an interrupt included, poisons: every late
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -348,12 +349,12 @@ class Committer:
         self.machine.close_group()
         for group in queued:
             self._recovered = self._recovered or group.recovered
-            group.error = error
+            group.error = error if group is failed else copy.copy(error)
         if self.machine.head != self.store.head():
             self._poison = f"a commit failed: {error}"
 
     def _give_up(self, error: BaseException | None) -> None:
-        """Say of the group that was being written that it may be on the disk, of the others that they are not."""
+        """Say of the group that was on its way that it may be on the disk, of others that they are not."""
         with self._lock:
             for group in self._queue:
                 group.error = LedgerPoisoned(f"{self._poison}; nothing of this commit was written")

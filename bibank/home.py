@@ -38,7 +38,7 @@ from bibank.signing.trust import KeyringTrust, KeyringVersion, check_reachable
 from bibank.store.jsonl.days import day_names
 from bibank.store.jsonl.files import OsFiles, sync_directory
 from bibank.store.jsonl.head import HEAD_NAME
-from bibank.store.jsonl.plan import OpenPlan, plan_journal, survey_journal
+from bibank.store.jsonl.plan import OpenPlan, check_lock_timeout, plan_journal, survey_journal
 
 KEYRING_NAME = "keyring.json"
 _MAX_KEYRING_BYTES = 1 << 20
@@ -135,11 +135,15 @@ class Home:
 
     def survey(self) -> OpenPlan:
         """Survey a ledger that exists for reading: no lock, nothing is made or repaired."""
+        self.check_there()
+        return self._with_genesis(survey_journal(self.journal))
+
+    def check_there(self) -> None:
+        """Raise `HomeNotFound` where there is no ledger, not even a damaged one."""
         if not self._has_journal():
             raise HomeNotFound(
                 f"there is no ledger in {self.path}; make one with Ledger.create or 'bibank init'"
             )
-        return self._with_genesis(survey_journal(self.journal))
 
     def plan_create(self, *, lock_timeout_seconds: float = 0.0) -> OpenPlan:
         """Make the directories and lock them for a new ledger.
@@ -149,6 +153,7 @@ class Home:
         """
         if self._has_journal():
             self._without_genesis(survey_journal(self.journal))
+        check_lock_timeout(lock_timeout_seconds)
         OsFiles(self.journal).mkdir()
         return self._without_genesis(plan_journal(self.journal, lock_timeout_seconds=lock_timeout_seconds))
 

@@ -72,7 +72,8 @@ class Ledger(Queries, Verbs[JournalEntry]):
     `Ledger.create`, `open` and `open_or_create` work on a directory, `in_memory` on nothing at all.
     The constructor composes by hand: `store` is any `LedgerStore`; an empty one gets a genesis
     with `opening` and `name`, unsigned without a `signer`. `risk` is an engine of its own, `clock`
-    tells the time, `entropy` gives random bytes for the ledger's nonce.
+    tells the time, and is refused (`ClockJumped`) when it is further than `max_clock_jump` from the
+    last line; `entropy` gives random bytes for the ledger's nonce.
 
     Every method that reads or commits raises `LedgerClosed` after `close`, and `LedgerPoisoned` after
     a write that failed midway.
@@ -115,7 +116,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         self, committer: Committer, trust: KeyringTrust, *, home: Home | None, trace: str | None
     ) -> None:
         Verbs.__init__(self, correlation_id=trace)
-        self._committer = committer
+        self._committer = self._source = committer
         self._trust = trust
         self._home = home
 
@@ -145,7 +146,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         home gets a key of its own, a plain 0600 file beside the journal: it proves against accidents
         and edits by others, not against whoever can read that file. `keyring` replaces the
         default first keyring, and the `signer` is one of its keys; `Keyring.unsigned()` makes a ledger
-        without signatures.
+        without signatures. `lock_timeout_seconds` is how long to wait for another writer to close.
 
         Raises `HomeExists`, `LedgerBusy`, `StoreUnavailable`, `KeystoreError`, or an
         `InvalidInput` for the opening or the name, in which case nothing was made.
@@ -293,6 +294,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         signing: Signing = "entry",
         risk: RiskEngine | None = None,
         clock: Clock | None = None,
+        max_clock_jump: timedelta = MAX_CLOCK_JUMP,
     ) -> Self:
         """Make a ledger that lives in memory only; unsigned without a `signer`."""
         return cls(
@@ -303,6 +305,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
             signing=signing,
             risk=risk,
             clock=clock,
+            max_clock_jump=max_clock_jump,
         )
 
     def _found(

@@ -174,13 +174,21 @@ def replay(
     verify: Verify = "tail",
     place: Place = lambda error: error,
 ) -> tuple[LedgerMachine, KeyringTrust]:
-    """Bring a new machine to where a journal stands, and verify its signatures.
+    """Bring a new machine to where a journal stands and commits begin, and verify its signatures.
 
     Nothing vouches for a part of the journal yet, so its tail is all of it; "chain" leaves the
     cryptography of signatures out, and still judges whose keys they claim.
     """
-    if verify not in ("tail", "all", "chain"):
-        raise ConfigurationError(f"verify is 'tail', 'all' or 'chain', not {excerpt(verify)}")
+    machine, trust = accept_all(lines, gate=gate, verify=verify, place=place)
+    machine.settle()
+    return machine, trust
+
+
+def accept_all(
+    lines: Iterable[bytes], *, gate: RiskGate, verify: Verify, place: Place
+) -> tuple[LedgerMachine, KeyringTrust]:
+    """Replay lines that end in a whole batch; the write group of the last one stays open."""
+    check_verify(verify)
     with SignatureChecks(workers=default_workers()) as checks:
         trust = KeyringTrust(verify_never if verify == "chain" else checks.take)
         machine = LedgerMachine(gate, trust)
@@ -193,5 +201,10 @@ def replay(
         except JournalError as error:
             first = checks.first(error)
             raise place(first) from first.__cause__
-    machine.settle()
     return machine, trust
+
+
+def check_verify(verify: object) -> None:
+    """Refuse a misspelled choice of what is verified."""
+    if verify not in ("tail", "all", "chain"):
+        raise ConfigurationError(f"verify is 'tail', 'all' or 'chain', not {excerpt(verify)}")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,33 @@ def test_the_lock_goes_when_its_holder_ends(holder: subprocess.Popen[str], tmp_p
     holder.communicate()
     with bb.Ledger.open(tmp_path / "books") as ledger:
         assert ledger.head.sequence == 3
+
+
+def test_who_waits_for_the_lock_gets_it(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    """Within its timeout an opening waits for the other writer to close, and then goes on."""
+    assert holder.stdin is not None
+    closing = threading.Timer(0.05, holder.stdin.close)
+    closing.start()
+    with bb.Ledger.open(tmp_path / "books", lock_timeout_seconds=30) as ledger:
+        assert ledger.head.sequence == 3
+    closing.join()
+
+
+@pytest.mark.usefixtures("holder")
+def test_a_lock_that_does_not_come_free_in_time_is_busy(tmp_path: Path) -> None:
+    """When the time is over, the error is the same as without waiting, for every way of opening."""
+    for act in (bb.Ledger.open, bb.Ledger.open_or_create):
+        with pytest.raises(bb.LedgerBusy) as caught:
+            act(tmp_path / "books", lock_timeout_seconds=0.05)
+        assert caught.value.pid is not None
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.001, float("nan"), float("inf"), True, "1", None, 86_401])
+def test_a_lock_timeout_is_a_time(tmp_path: Path, seconds: object) -> None:
+    """What is no time to wait is refused, and nothing is made."""
+    with pytest.raises(bb.ConfigurationError, match="lock_timeout_seconds"):
+        bb.Ledger.create(tmp_path / "books", lock_timeout_seconds=seconds)  # type: ignore[arg-type]  # wrong on purpose
+    assert not (tmp_path / "books").exists()
 
 
 def test_the_lock_of_a_killed_holder_is_free(holder: subprocess.Popen[str], tmp_path: Path) -> None:

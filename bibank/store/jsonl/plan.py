@@ -154,9 +154,8 @@ def plan_journal(directory: Path | Files, *, lock_timeout_seconds: float = 0.0) 
     Raises `LedgerBusy`, `JournalCorrupt` for damage that no crash explains, `JournalTruncated`
     when it ends below HEAD, `StoreUnavailable`, `ConfigurationError` for what is no time to wait.
     """
-    check_lock_timeout(lock_timeout_seconds)
     files = OsFiles(directory) if isinstance(directory, Path) else directory
-    lock = _take_lock(files, lock_timeout_seconds)
+    lock = _take_lock(files, check_lock_timeout(lock_timeout_seconds))
     try:
         survey = survey_files(files, for_writing="what is written must have one name")
         return OpenPlan(files, survey, lock)
@@ -172,8 +171,8 @@ def survey_journal(directory: Path | Files) -> OpenPlan:
     return OpenPlan(files, survey_files(files, for_writing=None), None)
 
 
-def check_lock_timeout(seconds: object) -> None:
-    """Refuse what is no time to wait for a lock."""
+def check_lock_timeout(seconds: object) -> float:
+    """Refuse what is no time to wait for a lock; `ConfigurationError`."""
     if (
         isinstance(seconds, bool)
         or not isinstance(seconds, int | float)
@@ -182,6 +181,7 @@ def check_lock_timeout(seconds: object) -> None:
         raise ConfigurationError(
             f"lock_timeout_seconds is 0 to {MAX_LOCK_TIMEOUT_SECONDS:.0f} seconds, not {excerpt(seconds)}"
         )
+    return seconds
 
 
 def _take_lock(files: Files, timeout_seconds: float) -> int:
