@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bibank.audit import AuditReport, Pin, SelfConsistent, Verified, audit_home
     from bibank.batch import Batch
     from bibank.clock import Clock, SystemClock
+    from bibank.doctor.diagnose import diagnose_home
+    from bibank.doctor.findings import Diagnosis, Finding
     from bibank.errors import (
         AmountOverflow,
         AmountUnderflow,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         AssetMismatch,
         BalanceOutOfRange,
         BibankError,
+        ClockJumped,
         CommitOutcomeUnknown,
         ConfigurationError,
         EntryTooLarge,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         JournalCorrupt,
         JournalError,
         JournalTorn,
+        JournalTruncated,
         KeystoreError,
         LedgerBusy,
         LedgerClosed,
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
         Refused,
         RuleFailed,
         StoreError,
+        StoreFull,
         StoreUnavailable,
         UnbalancedEntry,
         UnknownSequence,
@@ -79,6 +84,7 @@ if TYPE_CHECKING:
     from bibank.model.signature import EntrySignature, SignatureAlgorithm
     from bibank.model.table import Table
     from bibank.outcomes import Committed, Outcomes
+    from bibank.reader import LedgerReader
     from bibank.risk.engine import RiskEngine
     from bibank.store.memory import MemoryStore
 
@@ -99,11 +105,14 @@ __all__ = [
     "BatchMark",
     "BibankError",
     "Clock",
+    "ClockJumped",
     "CommitOutcomeUnknown",
     "Committed",
     "ConfigurationError",
+    "Diagnosis",
     "EntrySignature",
     "EntryTooLarge",
+    "Finding",
     "Head",
     "HeadConflict",
     "HomeExists",
@@ -127,6 +136,7 @@ __all__ = [
     "JournalError",
     "JournalRecord",
     "JournalTorn",
+    "JournalTruncated",
     "Keyring",
     "KeystoreError",
     "Ledger",
@@ -134,6 +144,7 @@ __all__ = [
     "LedgerClosed",
     "LedgerKeyring",
     "LedgerPoisoned",
+    "LedgerReader",
     "MalformedLine",
     "MemoryStore",
     "MissingCorrelationId",
@@ -155,6 +166,7 @@ __all__ = [
     "SignatureAlgorithm",
     "SignedAmount",
     "StoreError",
+    "StoreFull",
     "StoreUnavailable",
     "SystemClock",
     "Table",
@@ -165,6 +177,7 @@ __all__ = [
     "UnsupportedFormat",
     "Verified",
     "audit_home",
+    "diagnose_home",
 ]
 
 _HOMES = {
@@ -184,11 +197,14 @@ _HOMES = {
     "BatchMark": "bibank.model.entry",
     "BibankError": "bibank.errors",
     "Clock": "bibank.clock",
+    "ClockJumped": "bibank.errors",
     "CommitOutcomeUnknown": "bibank.errors",
     "Committed": "bibank.outcomes",
     "ConfigurationError": "bibank.errors",
+    "Diagnosis": "bibank.doctor.findings",
     "EntrySignature": "bibank.model.signature",
     "EntryTooLarge": "bibank.errors",
+    "Finding": "bibank.doctor.findings",
     "Head": "bibank.model.lines",
     "HeadConflict": "bibank.errors",
     "HomeExists": "bibank.errors",
@@ -212,6 +228,7 @@ _HOMES = {
     "JournalEntry": "bibank.model.entry",
     "JournalRecord": "bibank.model.record",
     "JournalTorn": "bibank.errors",
+    "JournalTruncated": "bibank.errors",
     "Keyring": "bibank.model.keyring",
     "KeystoreError": "bibank.errors",
     "Ledger": "bibank.ledger",
@@ -219,6 +236,7 @@ _HOMES = {
     "LedgerClosed": "bibank.errors",
     "LedgerKeyring": "bibank.keyring",
     "LedgerPoisoned": "bibank.errors",
+    "LedgerReader": "bibank.reader",
     "MalformedLine": "bibank.errors",
     "MemoryStore": "bibank.store.memory",
     "MissingCorrelationId": "bibank.errors",
@@ -240,6 +258,7 @@ _HOMES = {
     "SignatureAlgorithm": "bibank.model.signature",
     "SignedAmount": "bibank.model.amount",
     "StoreError": "bibank.errors",
+    "StoreFull": "bibank.errors",
     "StoreUnavailable": "bibank.errors",
     "SystemClock": "bibank.clock",
     "Table": "bibank.model.table",
@@ -250,6 +269,7 @@ _HOMES = {
     "UnsupportedFormat": "bibank.errors",
     "Verified": "bibank.audit",
     "audit_home": "bibank.audit",
+    "diagnose_home": "bibank.doctor.diagnose",
 }
 
 

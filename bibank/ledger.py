@@ -197,8 +197,9 @@ class Ledger(Queries, Verbs[JournalEntry]):
         """Open a home for writing; every line and its signatures are verified first.
 
         Without a `signer`, the home's own key file signs. `verify="chain"` leaves the cryptography
-        of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy`,
-        `JournalCorrupt`, `PinMismatch` for a keyring file that the journal does not reach,
+        of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy` when the lock
+        does not come free within `lock_timeout_seconds`, `JournalCorrupt`, `JournalTruncated` for a
+        journal that ends below HEAD, `PinMismatch` for a keyring file that the journal does not reach,
         `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
         `UnsupportedFormat`, `StoreUnavailable`, and `RuleFailed` when a rule cannot take what the
         journal holds. A torn tail is set aside and logged, after everything else was found to hold.

@@ -25,15 +25,20 @@ autodoc_typehints = "description"
 nitpick_ignore_regex = [
     # Linking the standard library would need the network.
     (r"py:.*", r"(collections|datetime|decimal|enum|os|pathlib|types|typing|uuid)\..*"),
-    (r"py:class", r"Decimal|UUID|date|datetime"),
+    (r"py:class", r"Decimal|UUID|date|datetime|timedelta"),
     # Errors have a page with a table, not an entry each.
     (r"py:class", r"bibank\.errors\..*|Refused|JournalCorrupt"),
     # Type variables.
     (r"py:class", r"bibank\.(verbs\.Taken|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
     (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)|bibank\.keyring\.PolicyRow"),
+    (r"py:class", r"bibank\.store\.jsonl\.(files\.Files|head\.HeadMark)"),
+    (r"py:class", r"bibank\.journal\.(accounts\.AccountBook|machine\.LedgerMachine)"),
     (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust"),
-    (r"py:class", r"KeyringVersion|Moves|Opening|SealedBatch|Signing|Torn"),
+    (
+        r"py:class",
+        r"HeadFile|Home|KeyringVersion|Moves|Opening|Replica|SealedBatch|SetAside|Signing|Survey|Torn",
+    ),
 ]
 
 html_theme = "furo"

@@ -17,7 +17,7 @@ from bibank.cli.keyring import keyring
 from bibank.cli.keys import keygen
 from bibank.cli.money import deposit, init, transfer, withdraw
 from bibank.cli.output import note
-from bibank.cli.reading import audit, balance, entries, replay
+from bibank.cli.reading import audit, balance, doctor, entries, replay
 from bibank.cli.settings import HOME_VARIABLE, Settings, global_options
 
 
@@ -95,5 +95,18 @@ def application() -> None:
     """A ledger on the command line: money moves or is refused, and history can be checked."""
 
 
-for command in (init, deposit, transfer, withdraw, balance, entries, replay, audit, keygen, keyring, demo):
+for command in (
+    init,
+    deposit,
+    transfer,
+    withdraw,
+    balance,
+    entries,
+    replay,
+    audit,
+    doctor,
+    keygen,
+    keyring,
+    demo,
+):
     application.add_command(command)

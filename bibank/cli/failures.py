@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -23,7 +24,9 @@ from bibank.errors import (
 from bibank.model.table import plain
 
 EXIT_INTERNAL = 1
+EXIT_DAMAGE = 5
 EXIT_OUTCOME_UNKNOWN = 6
+EXIT_OPERATOR = 7
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as a shell reports it."""
 EXIT_BROKEN_PIPE = 141
@@ -36,10 +39,10 @@ EXIT_CODES: tuple[tuple[type[BibankError], int], ...] = (
     (ConfigurationError, EXIT_USAGE),
     (Refused, 3),
     (HeadConflict, 4),
-    (IntegrityError, 5),
+    (IntegrityError, EXIT_DAMAGE),
     (CommitOutcomeUnknown, EXIT_OUTCOME_UNKNOWN),
-    (StoreError, 7),
-    (KeystoreError, 7),
+    (StoreError, EXIT_OPERATOR),
+    (KeystoreError, EXIT_OPERATOR),
     (BibankError, EXIT_INTERNAL),
 )
 """The first class that fits gives the code, so a class stands before its base."""
@@ -48,6 +51,18 @@ EXIT_CODES: tuple[tuple[type[BibankError], int], ...] = (
 def exit_code(error: BibankError) -> int:
     """Look an error up in the table."""
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def exit_code_of_problems(codes: Iterable[str | None]) -> int:
+    """Give the exit code for the problems of a report, from the codes of their errors: damage first."""
+    damage = {kind.code for kind in _descendants(IntegrityError)}
+    return EXIT_DAMAGE if not damage.isdisjoint(codes) else EXIT_OPERATOR
+
+
+def _descendants(kind: type[BibankError]) -> Iterator[type[BibankError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _descendants(child)
 
 
 def describe(error: BibankError) -> dict[str, object]:

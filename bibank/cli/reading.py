@@ -1,4 +1,4 @@
-"""Commands that only read the journal: `balance`, `entries`, `replay`, `audit`. None takes its lock."""
+"""Commands that only read: `balance`, `entries`, `replay`, `audit`, `doctor`. None keeps the lock."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from bibank.audit import Pin, Verified, audit_home
+from bibank.cli.failures import exit_code_of_problems
 from bibank.cli.money import upper
 from bibank.cli.output import note, print_json, print_table, short_postings
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
+from bibank.doctor.diagnose import diagnose_home
 from bibank.errors import ProjectionMismatch
 from bibank.home import read_keyring_file
 from bibank.model.entry import JournalEntry
@@ -199,3 +201,23 @@ def _pin(ledger_id: str | None, keyring_file: Path | None) -> Pin | None:
         assert found is not None, "click saw the file"
         return Pin(ledger_id=found.ledger_id, fingerprint=found.fingerprint)
     return Pin(ledger_id=ledger_id) if ledger_id is not None else None
+
+
+@click.command()
+@global_options()
+@pass_settings
+def doctor(settings: Settings) -> None:
+    """Look at the home and say how it is; changes nothing.
+
+    Lock, HEAD, tail, clock, space, keys, keyring, recoveries, projection. It verifies no line: audit does.
+    Ends with 5 when the journal or its keyring file is not what was written, with 7 for other problems.
+    """
+    found = diagnose_home(settings.home.path)
+    if settings.as_json:
+        head = plain(found.head)
+        rows = found.findings.to_dicts()
+        print_json({"home": found.path, "ledger": found.ledger_id, "head": head, "findings": rows})
+    else:
+        click.echo(str(found))
+    if found.problems:
+        raise click.exceptions.Exit(exit_code_of_problems(row.code for row in found.problems))

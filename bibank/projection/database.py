@@ -197,6 +197,30 @@ def delete_database(path: Path) -> None:
         raise StoreUnavailable(f"cannot delete {path}: {error.strerror}") from error
 
 
+def read_meta(path: Path) -> Meta | None:
+    """Tell whose view a file holds, and how far it has come, and leave it and its directory as they are.
+
+    None for a file that is in use, or was when its process ended: what SQLite keeps beside it says
+    more than the file. Raises `ProjectionMismatch` for one that is damaged, `StoreUnavailable`.
+    """
+    if Path(f"{path}-wal").exists():
+        return None
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        try:
+            row = connection.execute("SELECT ledger_id, sequence, hash FROM meta").fetchone()
+        finally:
+            connection.close()
+        ledger_id, sequence, digest = row
+        return Meta(ledger_id, Head(sequence, digest))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise _typed(path, error) from error
+    except TypeError:
+        raise ProjectionMismatch(
+            f"the projection {path} does not say how far it has come; rebuild it"
+        ) from None
+
+
 def _make_private(path: Path) -> None:
     """Make the file, readable by its owner alone, when it is not there; follow no link.
 

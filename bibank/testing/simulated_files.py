@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from types import MappingProxyType
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType, TracebackType
 
 import attrs
 
@@ -269,21 +268,12 @@ class SimulatedFiles:
 
     # ------------------------------------------------------------------ calls and their faults
 
-    @contextmanager
-    def _calling(self, call: str) -> Iterator[Fault | None]:
+    def _calling(self, call: str) -> _Calling:
         """Log a call and let it have its fault, before or behind what it does."""
         assert not self._is_killed, "this process was killed by restart()"
         self.machine.begin(call)
         self.calls.append(call)
-        fault = self._fault_of(call)
-        try:
-            if fault is Fault.INTERRUPT or (fault in _AT_ONCE and call not in _DONE_FIRST):
-                raise _error(call, fault)
-            yield fault
-            if fault is not None and fault not in _WITHOUT_ERROR:
-                raise _error(call, fault)
-        finally:
-            self.machine.note()
+        return _Calling(self.machine, call, None if self._plan is None else self._fault_of(call))
 
     def _fault_of(self, call: str) -> Fault | None:
         plan = self._plan
@@ -313,6 +303,31 @@ class SimulatedFiles:
                 f"cannot {verb} {name}", FileNotFoundError(errno.ENOENT, "there is no such file")
             )
         return found
+
+
+class _Calling:
+    """One call under way: raises its fault before what it does, or behind it."""
+
+    __slots__ = ("_call", "_fault", "_machine")
+
+    def __init__(self, machine: SimulatedMachine, call: str, fault: Fault | None) -> None:
+        self._machine = machine
+        self._call = call
+        self._fault = fault
+
+    def __enter__(self) -> Fault | None:
+        fault = self._fault
+        if fault is Fault.INTERRUPT or (fault in _AT_ONCE and self._call not in _DONE_FIRST):
+            self._machine.note()
+            raise _error(self._call, fault)
+        return fault
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._machine.note()
+        if error is None and self._fault is not None and self._fault not in _WITHOUT_ERROR:
+            raise _error(self._call, self._fault)
 
 
 def _error(call: str, fault: Fault | None) -> BaseException:

@@ -14,6 +14,7 @@ import attrs
 from click.testing import CliRunner
 
 from bibank.cli.application import application
+from bibank.store.jsonl.head import EMPTY, HEAD_NAME, encode_slot
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 120
@@ -87,6 +88,10 @@ class Command:
         """The one file of the journal."""
         (day,) = (self.home / "journal").glob("*.jsonl")
         return day
+
+    def forget_head(self) -> None:
+        """Let HEAD promise nothing, as whoever changes a journal on purpose would."""
+        (self.home / "journal" / HEAD_NAME).write_bytes(encode_slot(EMPTY) * 2)
 
     @property
     def key(self) -> Path:

@@ -300,6 +300,8 @@ def test_a_dropped_rotation_is_seen_against_the_kept_keyring(books: Command, kep
     """A journal cut before the rotation holds on its own, but does not reach the keyring that was kept."""
     lines = books.day.read_bytes().splitlines(keepends=True)
     books.day.write_bytes(b"".join(lines[:4]))
+    assert books.run("audit", "--json").error["code"] == "journal_truncated"
+    books.forget_head()
     (books.home / "keyring.json").unlink()
     assert books.ok("audit", "--verify-signatures", "--json").document["verdict"] == "self_consistent"
     assert books.run("audit", "--verify-signatures", "--keyring", str(kept)).code == 5
@@ -311,6 +313,7 @@ def test_a_stripped_signature_is_found(books: Command, number: int) -> None:
     lines = books.day.read_bytes().splitlines(keepends=True)
     lines[number - 1] = lines[number - 1].split(b',"signatures"')[0] + b"}\n"
     books.day.write_bytes(b"".join(lines))
+    books.forget_head()
     for words in (("audit",), ("audit", "--verify-signatures"), ("deposit", "ALICE", "1", "USDT")):
         outcome = books.run(*words, "--correlation-id", "r9") if words[0] == "deposit" else books.run(*words)
         assert (outcome.code, outcome.out) == (5, "")

@@ -14,7 +14,14 @@ import click
 from bibank import errors
 from bibank.cli import EXIT_USAGE
 from bibank.cli.application import application
-from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_CODES, EXIT_INTERNAL, EXIT_INTERRUPTED
+from bibank.cli.failures import (
+    EXIT_BROKEN_PIPE,
+    EXIT_CODES,
+    EXIT_DAMAGE,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_OPERATOR,
+)
 from bibank.journal.codec import MAX_BATCH_LINES, MAX_LINE_BYTES, MAX_NESTING
 from bibank.journal.intents import ADJUSTMENT_PURPOSES, FEE_KINDS, INTENT_TABLE, TRADE_FIELDS
 from bibank.journal.position import MAX_GROUP_BYTES
@@ -180,6 +187,8 @@ _OTHER_ENDS = {
     0: "done",
     EXIT_INTERNAL: "an internal error: a bug; `BIBANK_DEBUG=1` shows the traceback",
     EXIT_USAGE: "a command line that cannot be parsed, or the extra `cli` is not installed",
+    EXIT_DAMAGE: "`doctor` found damage",
+    EXIT_OPERATOR: "`doctor` found something else to see to",
     EXIT_INTERRUPTED: "interrupted from the keyboard",
     EXIT_BROKEN_PIPE: "whoever read the output has gone",
 }

@@ -18,15 +18,12 @@ from bibank.testing.faults import CrashState, Fault, FaultPlan, SimulatedFiles, 
 from tests.faults.pure import remembering
 from tests.faults.state_check import Promise, Violation, check_state
 from tests.faults.workloads import (
-    AHEAD,
-    COVERED,
-    SIGNED,
-    SIGNED_PLAIN,
-    UNSIGNED,
+    SETTINGS,
     WORKLOADS,
     Setting,
     Workload,
     groups_again,
+    killed_and_reopened,
     reopened_after_failure,
 )
 
@@ -75,14 +72,14 @@ Task = Callable[[Tally], None]
 
 def power_cut(workload: Workload, tally: Tally, *, stride: int = 1) -> None:
     """Cut the power once while a workload runs; of many states, look at each `stride`-th."""
-    for number, state in enumerate(crash_states(workload, seed=SEED, samples=SAMPLES)):
+    for number, state in enumerate(crash_states(workload, disk=workload.disk, seed=SEED, samples=SAMPLES)):
         if number % stride == 0:
             tally.check("one power cut", state, workload.setting, workload.name)
 
 
 def double_crash(workload: Workload, tally: Tally, *, first: int, stride: int = 1) -> None:
     """Cut the power again while a ledger recovers from the first cut and commits; `first` cuts are tried."""
-    states = list(crash_states(workload, seed=SEED, samples=SAMPLES))
+    states = list(crash_states(workload, disk=workload.disk, seed=SEED, samples=SAMPLES))
     torn = [state for state in states if state.disk]
     for state in Random(SEED).sample(torn, min(first, len(torn))):
         again = partial(recover, promise=state.promise, setting=workload.setting)
@@ -103,28 +100,32 @@ def failed_sync(setting: Setting, call: int, fault: Fault, tally: Tally, *, stri
     workload = Workload(name="reopened after failure", setting=setting, work=reopened_after_failure)
     plan = FaultPlan(call, fault)
     where = f"{workload.name}, call {call}, {fault.name}"
-    for number, state in enumerate(crash_states(workload, plan=plan, seed=SEED, samples=4)):
+    for number, state in enumerate(
+        crash_states(workload, disk=workload.disk, plan=plan, seed=SEED, samples=4)
+    ):
         if number % stride == 0:
             tally.check("reopened after a failure", state, setting, where)
 
 
-def calls_of(workload: Callable[[SimulatedFiles], None]) -> list[str]:
+def calls_of(workload: Workload) -> list[str]:
     """Name the calls of a run without a fault."""
-    files = SimulatedFiles()
+    files = SimulatedFiles(workload.disk)
     workload(files)
     return files.calls
 
 
 def full_campaign() -> list[Task]:
-    """Everything, in pieces that can be shared out."""
-    tasks: list[Task] = [partial(power_cut, workload) for workload in WORKLOADS]
-    tasks += [partial(double_crash, workload, first=12, stride=3) for workload in WORKLOADS]
-    for setting in (UNSIGNED, AHEAD, SIGNED, COVERED, SIGNED_PLAIN):
-        calls = calls_of(Workload(name="", setting=setting, work=reopened_after_failure))
-        for number, call in enumerate(calls, 1):
+    """Everything, in pieces that can be shared out: first the largest."""
+    tasks: list[Task] = []
+    for workload in WORKLOADS:
+        tasks.append(partial(power_cut, workload, stride=2 if workload.work is killed_and_reopened else 1))
+        tasks.append(partial(double_crash, workload, first=5, stride=31))
+    for setting in SETTINGS.values():
+        work = Workload(name="", setting=setting, work=reopened_after_failure)
+        for number, call in enumerate(calls_of(work), 1):
             if call in _SYNCS:
                 tasks += [
-                    partial(failed_sync, setting, number, fault, stride=5)
+                    partial(failed_sync, setting, number, fault, stride=17)
                     for fault in (Fault.EIO, Fault.EIO_DROPPED)
                     if fault in Fault.possible_in(call)
                 ]

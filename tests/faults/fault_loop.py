@@ -40,7 +40,7 @@ class LoopTally:
 
 def fault_loop(workload: Workload, tally: LoopTally, *, stride: int = 1) -> None:
     """Run a workload once for every call and fault; of many, try each `stride`-th."""
-    clean = SimulatedFiles()
+    clean = SimulatedFiles(workload.disk)
     workload(clean)
     lines = stored_lines(clean.disk())
     number = 0
@@ -62,7 +62,7 @@ def fault_loop(workload: Workload, tally: LoopTally, *, stride: int = 1) -> None
 
 def fail_once(workload: Workload, plan: FaultPlan, clean: tuple[bytes, ...]) -> None:
     """Run a workload whose call fails, and check what is left."""
-    files = SimulatedFiles(plan=plan)
+    files = SimulatedFiles(workload.disk, plan=plan)
     error: BaseException | None = None
     try:
         workload(files)

@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         name="unsynced bytes are served without being written again",
         module=PLAN,
-        old="                rewrite(self._files, days, self.mark)\n",
+        old="            rewrite(self._files, days.files, self.mark)\n",
         new="",
     ),
     Mutant(

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from bibank.journal.codec import decode_line
 from bibank.journal.genesis import keyring_hash, read_adopted
-from bibank.journal.reference import line_hash
+from bibank.journal.reference import line_hash, signing_payload
 from bibank.signing.trust import first_fingerprint
 from bibank.signing.verify import verify_ed25519
 
@@ -32,7 +32,7 @@ def by_identity(function: Callable[..., Any]) -> Callable[..., Any]:
     """Remember results by the first argument itself, a frozen value that is kept alive meanwhile."""
     known: dict[tuple[Any, ...], tuple[object, Any]] = {}
 
-    def remembered(value: object, **options: str) -> Any:
+    def remembered(value: object, **options: Any) -> Any:
         key = (id(value), *options.values())
         if key not in known:
             if len(known) > _MOST:
@@ -46,6 +46,7 @@ def by_identity(function: Callable[..., Any]) -> Callable[..., Any]:
 _REMEMBERED = (
     (by_value, decode_line, ("journal.reader", "store.jsonl.survey", "store.jsonl.tail")),
     (by_identity, line_hash, ("journal.reader", "store.jsonl.tail")),
+    (by_identity, signing_payload, ("journal.reader",)),
     (by_identity, keyring_hash, ("journal.genesis",)),
     (by_identity, read_adopted, ("journal.genesis",)),
     (by_identity, first_fingerprint, ("signing.trust",)),

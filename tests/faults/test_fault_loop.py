@@ -34,7 +34,7 @@ def test_a_failed_sync_is_never_tried_again(setting: Setting) -> None:
     syncs = [number for number, call in enumerate(calls_of(work), 1) if call in ("fdatasync", "fsync_dir")]
     assert len(syncs) > 5
     for number in syncs:
-        files = SimulatedFiles(plan=FaultPlan(number, Fault.EIO))
+        files = SimulatedFiles(work.disk, plan=FaultPlan(number, Fault.EIO))
         try:
             work(files)
         except bb.StoreError as error:

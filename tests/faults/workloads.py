@@ -6,8 +6,9 @@ is the same at each run: clock, entropy and keys are fixed, and so is how fast H
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import count
 from typing import Literal
 
@@ -36,9 +37,6 @@ class Setting:
 
     day: str = DAYS[0]
 
-    signers: tuple[Signer, ...] = (SIGNER, OTHER_SIGNER)
-    """The newest of these that the keyring takes signs."""
-
 
 def opened(files: SimulatedFiles, setting: Setting) -> JsonlStore:
     """Lock, survey and repair."""
@@ -52,13 +50,13 @@ def opened(files: SimulatedFiles, setting: Setting) -> JsonlStore:
 def open_ledger(files: SimulatedFiles, setting: Setting, *, clock: StillClock | None = None) -> bb.Ledger:
     """Open the ledger of a disk, or found it where there is none."""
     store = opened(files, setting)
-    signers: tuple[Signer | None, ...] = setting.signers if setting.signing != "none" else (None,)
+    signers: tuple[Signer | None, ...] = (SIGNER, OTHER_SIGNER) if setting.signing != "none" else (None,)
     try:
         for signer in signers:
             try:
                 return bb.Ledger(
                     store=store,
-                    opening={"USDT": "9"},
+                    opening={"USDT": "9"} if not store.head().sequence else None,
                     clock=StillClock(setting.day) if clock is None else clock,
                     entropy=counted_bytes,
                     signer=signer,
@@ -80,10 +78,24 @@ class Workload:
     name: str
     setting: Setting
     work: Callable[[SimulatedFiles, Setting], None]
+    begins: Literal["empty", "founded"] = "founded"
 
     def __call__(self, files: SimulatedFiles) -> None:
         """Do it."""
         self.work(files, self.setting)
+
+    @property
+    def disk(self) -> Mapping[str, bytes]:
+        """What it begins with: nothing, or a ledger that was founded and closed."""
+        return founded(self.setting) if self.begins == "founded" else {}
+
+
+@lru_cache
+def founded(setting: Setting) -> Mapping[str, bytes]:
+    """The disk of a ledger that was founded and closed."""
+    files = SimulatedFiles()
+    open_ledger(files, setting).close()
+    return files.durable()
 
 
 def promised(files: SimulatedFiles, ledger: bb.Ledger) -> None:
@@ -201,24 +213,29 @@ SIGNED_PLAIN = Setting(signing="entry")
 COVERED = Setting(signing="group", preallocate_bytes=2048)
 COVERED_PLAIN = Setting(signing="group")
 
-WORKLOADS = tuple(
-    Workload(name=f"{work.__name__.replace('_', ' ')}, {label}", setting=setting, work=work)
-    for work, settings in (
-        (lone_lines, {"unsigned": UNSIGNED, "preallocated": AHEAD, "signed": SIGNED_PLAIN}),
-        (
-            groups,
-            {
-                "unsigned": UNSIGNED,
-                "preallocated": AHEAD,
-                "signed": SIGNED,
-                "group signed": COVERED,
-                "group signed, appended": COVERED_PLAIN,
-            },
-        ),
-        (days, {"unsigned": UNSIGNED, "preallocated": AHEAD, "signed": SIGNED}),
-        (rotation, {"signed": SIGNED_PLAIN, "preallocated": SIGNED, "group signed": COVERED}),
-        (killed_and_reopened, {"unsigned": UNSIGNED, "group signed": COVERED}),
-    )
-    for label, setting in settings.items()
+SETTINGS = {
+    "unsigned": UNSIGNED,
+    "preallocated": AHEAD,
+    "signed": SIGNED,
+    "signed, appended": SIGNED_PLAIN,
+    "group signed": COVERED,
+    "group signed, appended": COVERED_PLAIN,
+}
+
+WORKLOADS = (
+    *(
+        Workload(name=f"lone lines, {label}", setting=setting, work=lone_lines, begins="empty")
+        for label, setting in SETTINGS.items()
+    ),
+    *(
+        Workload(name=f"{work.__name__.replace('_', ' ')}, {label}", setting=setting, work=work)
+        for work in (groups, days, killed_and_reopened)
+        for label, setting in SETTINGS.items()
+    ),
+    *(
+        Workload(name=f"rotation, {label}", setting=setting, work=rotation)
+        for label, setting in SETTINGS.items()
+        if setting.signing != "none"
+    ),
 )
 """What is done while the power fails once."""

@@ -376,11 +376,20 @@ def test_damage_in_an_older_file_is_refused(home: Path, files: dict[str, bytes])
     names = list(files)
     for older in names[:2]:
         for cut in range(1, len(files[older]), 97):
-            for others in ({}, {NEWEST: b""}):
-                put(home, {**files, older: files[older][:-cut], **others})
-                with pytest.raises(bb.JournalCorrupt):
-                    bb.Ledger.open(home)
-                assert torn_files(home) == {}
+            put(home, {**files, older: files[older][:-cut]})
+            with pytest.raises(bb.JournalCorrupt):
+                bb.Ledger.open(home)
+            assert torn_files(home) == {}
+
+
+def test_a_tear_before_an_empty_file_is_a_tear(home: Path, files: dict[str, bytes]) -> None:
+    """A later day may have been begun by a clock that was set back since: it says nothing of this one."""
+    older = f"{DAYS[1]}.jsonl"
+    for cut in range(1, len(files[older]), 97):
+        put(home, {**files, older: files[older][:-cut], NEWEST: b""})
+        with bb.Ledger.open(home, clock=StillClock(DAYS[1])) as ledger:
+            assert ledger.head.sequence == 3
+        assert torn_files(home) == {f"{older}.torn-4": files[older][:-cut]}
 
 
 def test_a_damaged_first_line_is_named_even_beside_a_torn_tail(home: Path, files: dict[str, bytes]) -> None:

@@ -74,7 +74,7 @@ def look_again(look: Callable[[], T]) -> T:
 
 
 def read_mark(files: Files, before: HeadMark) -> HeadMark:
-    """Read HEAD; the mark from before when both slots are unreadable twice, or name less.
+    """Read HEAD; the mark from before when both slots are unreadable twice.
 
     One slot may be torn by a write under way. `JournalCorrupt` when there is no HEAD at all.
     """
@@ -84,7 +84,7 @@ def read_mark(files: Files, before: HeadMark) -> HeadMark:
             raise JournalCorrupt("HEAD was taken away", sequence=1, file=HEAD_NAME, line=1)
         mark = newest(slots)
         if mark is not None:
-            return max(mark, before, key=lambda known: known.sequence)
+            return mark
     return before
 
 

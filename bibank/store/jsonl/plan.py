@@ -36,6 +36,8 @@ class OpenPlan:
         self._survey = survey
         self._files = files
         self._lock = lock
+        self._certain = False
+        """Whether what stands behind HEAD was written again and synced."""
 
     @property
     def mark(self) -> HeadMark:
@@ -82,8 +84,9 @@ class OpenPlan:
         head_file = None
         try:
             check_preallocate(preallocate_bytes)
+            head_file = self._open_head(durability)
             repaired = self._set_aside()
-            head_file = self._head_file(durability)
+            self._advance(head_file)
             owing = owed(self._files, sequence=self.head.sequence + 1) if self.head.sequence else ()
             known = {found.file: found for found in (*owing, *repaired)}
         except BaseException as error:
@@ -105,11 +108,21 @@ class OpenPlan:
             set_aside=tuple(known[name] for name in sorted(known)) if self.head.sequence else (),
         )
 
-    def _set_aside(self) -> list[SetAside]:
-        """Set torn bytes aside, and cut what is not content."""
+    def _open_head(self, durability: Durability) -> HeadFile:
+        """Open HEAD, or make it, and have on the disk for certain what survives behind it."""
         days = self._survey.days
         if not days.indexed:  # the caller replays from the store instead
             deque(self.read(), maxlen=0)
+        if not self.head.sequence:  # also where there is one: it may be in the page cache only
+            return HeadFile.create(self._files)
+        if self.head != self.mark.head and durability == "sync":
+            rewrite(self._files, days.files, self.mark)
+            self._certain = True
+        return HeadFile.open(self._files)
+
+    def _set_aside(self) -> list[SetAside]:
+        """Set torn bytes aside, and cut what is not content."""
+        days = self._survey.days
         repaired = []
         if self.torn is not None:
             repaired.append(set_aside(self._files, self.torn, sequence=self.head.sequence + 1))
@@ -120,23 +133,12 @@ class OpenPlan:
                 self._files.truncate(name, size=size)
         return repaired
 
-    def _head_file(self, durability: Durability) -> HeadFile:
-        """Open HEAD, or make it; and let it name the last line, once that is on the disk for certain."""
-        if not self.head.sequence:  # also where there is one: it may be in the page cache only
-            return HeadFile.create(self._files)
-        head_file = HeadFile.open(self._files)
-        try:
-            if self.head != self.mark.head and durability == "sync":
-                days = self._survey.days.files
-                rewrite(self._files, days, self.mark)
-                last = next(day for day in reversed(days) if day.size)
-                head_file.write(
-                    HeadMark(sequence=self.head.sequence, hash=self.head.hash, file=last.name, end=last.size)
-                )
-        except BaseException:
-            head_file.close()
-            raise
-        return head_file
+    def _advance(self, head_file: HeadFile) -> None:
+        """Let HEAD name the last line, where that was made certain."""
+        if self._certain:
+            last = next(day for day in reversed(self._survey.days.files) if day.size)
+            mark = HeadMark(sequence=self.head.sequence, hash=self.head.hash, file=last.name, end=last.size)
+            head_file.write(mark)
 
     def abandon(self) -> None:
         """Let go of the lock and the directory, and change nothing."""

@@ -10,6 +10,7 @@ import errno
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 import attrs
@@ -66,6 +67,8 @@ def set_aside(files: Files, torn: Torn, *, sequence: int) -> SetAside:
         if not _is_full(error):
             raise
         kept = "dropped, because the disk has no space for a copy"
+        with suppress(StoreUnavailable):  # a part of the copy says less than none
+            files.truncate(numbered, size=0)
     logger.warning(
         "%s:%d: %s; %d bytes (SHA-256 %s) %s",
         torn.file,
