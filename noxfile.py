@@ -120,6 +120,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser for ten minutes in all (Linux); `-- --seconds N`, `-- --target NAME`."""
+    session.install("-e", ".[testing]", *group("test"), *group("fuzz"))
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after `--` go to them."""
     session.install("-e", ".[cli,testing]")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
+from typing import Protocol
 from uuid import UUID
 
 from bibank.audit import AuditReport, Level, Pin, audit_lines
-from bibank.committer import Committer
 from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, JournalError, UnknownSequence
 from bibank.journal.accounts import Account
 from bibank.journal.codec import decode_line
+from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
@@ -21,27 +23,52 @@ from bibank.model.lines import Head
 from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
-from bibank.store.protocol import LedgerStore
 from bibank.write_group import DurableView
 
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
 """What a listing of entries prints; hashes and marks are in the rows."""
 
 
-class Queries:
-    """Everything that reads. Needs a committer, whose lock it takes for each look."""
+class Lines(Protocol):
+    """The lines of a ledger, as far as they may be shown, or further."""
 
-    _committer: Committer
+    def read(self, *, after_sequence: int) -> Iterator[bytes]:
+        """Give the lines after a sequence that are there now, as exact bytes without newlines."""
+
+
+class Source(Protocol):
+    """What answers are made from: a machine, the lines it stands on, and how far both may be shown."""
+
+    @property
+    def machine(self) -> LedgerMachine:
+        """The state of the ledger; it may be ahead of what may be shown."""
+
+    @property
+    def store(self) -> Lines:
+        """The lines themselves."""
+
+    @property
+    def durable(self) -> Head:
+        """The last line that may be shown."""
+
+    def reading(self) -> AbstractContextManager[DurableView]:
+        """Hold the lock of the machine around a look at its accounts."""
+
+
+class Queries:
+    """Everything that reads. Needs a source, whose lock it takes for each look."""
+
+    _source: Source
 
     @property
     def ledger_id(self) -> str:
         """The id that certifies itself: `<name>/<fingerprint>`."""
-        return self._committer.machine.ledger_id
+        return self._source.machine.ledger_id
 
     @property
     def head(self) -> Head:
         """The last durable line: its sequence and hash."""
-        return self._committer.durable
+        return self._source.durable
 
     def entry(self, sequence: int) -> JournalEntry:
         """Give one entry; `UnknownSequence` when there is none, or the line is a record."""
@@ -52,7 +79,7 @@ class Queries:
 
     def entries(self, *, after_sequence: int = 0, limit: int | None = None) -> Table[JournalEntry]:
         """List entries in journal order: those after a sequence, at most `limit` of them."""
-        _check_sequence(after_sequence, minimum=0)
+        check_sequence(after_sequence, minimum=0)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
             raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
         if limit is not None and limit < 0:
@@ -66,7 +93,7 @@ class Queries:
         """List the accounts whose key begins with a text, sorted by key, each with its balance."""
         if not isinstance(prefix, str):
             raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
-        with self._committer.reading() as view:
+        with self._source.reading() as view:
             rows = [_account_balance(view, account) for account in view.accounts(prefix)]
         return Table(rows, row_type=AccountBalance)
 
@@ -79,20 +106,20 @@ class Queries:
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
                 raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
-            with self._committer.reading() as view:
+            with self._source.reading() as view:
                 units = view.units(owner.text)
             return _balance(owner.asset, available=units, pending=0)
         if asset is None:
             raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
         prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}"
-        with self._committer.reading() as view:
+        with self._source.reading() as view:
             available, pending = view.units(f"{prefix}:{AVAILABLE}"), view.units(f"{prefix}:{LOCKED}")
         return _balance(asset, available=available, pending=pending)
 
     def balances(self, owner: str | UUID) -> Table[Balance]:
         """List an owner's balances, one row an asset, sorted by asset."""
         prefix = f"LIAB:USER:{owner_id(owner)}:"
-        with self._committer.reading() as view:
+        with self._source.reading() as view:
             assets = sorted({account.klass.asset for account in view.accounts(prefix)})
             rows = [
                 _balance(
@@ -109,10 +136,10 @@ class Queries:
 
         `level="signatures"` verifies every signature too; `pin` is what the auditor trusts.
         """
-        with self._committer.reading() as view:
+        with self._source.reading() as view:
             head = view.head
-            store = self._committer.store
-            lines = store.read()
+            store = self._source.store
+            lines = store.read(after_sequence=0)
             balances = {account.text: view.balance(account) for account in view.accounts()}
         report = audit_lines(
             islice(lines, head.sequence),
@@ -130,7 +157,7 @@ class Queries:
         return report
 
     def _line(self, sequence: int) -> JournalLine:
-        _check_sequence(sequence, minimum=1)
+        check_sequence(sequence, minimum=1)
         line = next(self._lines(sequence - 1), None)
         if line is None:
             raise UnknownSequence(f"there is no line {sequence}; the last is {self.head.sequence}")
@@ -138,9 +165,9 @@ class Queries:
 
     def _lines(self, after_sequence: int) -> Iterator[JournalLine]:
         """Give the durable lines after a sequence; `JournalCorrupt` when they are no longer there."""
-        with self._committer.reading() as view:
+        with self._source.reading() as view:
             last = view.head.sequence
-            store = self._committer.store
+            store = self._source.store
             lines = store.read(after_sequence=after_sequence)
             ledger_id = view.machine.ledger_id
         place = Placer(store)
@@ -163,7 +190,8 @@ class Queries:
             yield line
 
 
-def _check_sequence(sequence: int, *, minimum: int) -> int:
+def check_sequence(sequence: int, *, minimum: int) -> int:
+    """Refuse what is no sequence of a line; `InvalidType`, `UnknownSequence`."""
     if isinstance(sequence, bool) or not isinstance(sequence, int):
         raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
     if sequence < minimum:
@@ -187,7 +215,7 @@ def _account_balance(view: DurableView, account: Account) -> AccountBalance:
 class Placer:
     """Adds file and line to an error where the store knows them."""
 
-    def __init__(self, store: LedgerStore) -> None:
+    def __init__(self, store: Lines) -> None:
         self._locate = getattr(store, "locate", None)
 
     def __call__(self, error: JournalError) -> JournalError:

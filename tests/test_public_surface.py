@@ -73,6 +73,7 @@ ROOMS_OF_THE_SHELL = {
     "bus",
     "cli",
     "committer",
+    "doctor",
     "home",
     "ledger",
     "outcomes",

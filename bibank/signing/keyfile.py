@@ -2,7 +2,8 @@
 
 The encrypted form derives its key with Argon2id and seals the seed with XChaCha20-Poly1305; every
 other member of the file is authenticated with it, so nobody can weaken the parameters unnoticed.
-Parameters below the floor or above the ceiling are refused before any work is done.
+Parameters below the floor or above the ceiling are refused before any work is done. A file has one
+spelling, RFC 8785 and a newline: a member that stands twice is refused, not chosen from.
 
 No function here has a seed or a passphrase in a local variable when it raises: a traceback that
 shows locals shows no secret.
@@ -149,7 +150,11 @@ class _Members:
         self.public: dict[str, Any] = {}
         if type(members) is dict and members.get("format") == FORMAT:
             self.sealed = "ciphertext" in members
-            if set(members) == (_SEALED_MEMBERS if self.sealed else _CLEAR_MEMBERS):
+            if set(members) != (_SEALED_MEMBERS if self.sealed else _CLEAR_MEMBERS):
+                pass
+            elif not _is_spelling(data, members):
+                wrong = "it is not spelled as a key file is: JCS and a newline"
+            else:
                 seed = members.pop("seed", "")
                 if isinstance(seed, str) and len(seed) == 2 * SEED_BYTES and _HEX.fullmatch(seed):
                     self._seed = Secret(bytes.fromhex(seed))
@@ -163,6 +168,14 @@ class _Members:
     def take_seed(self) -> Secret:
         assert self._seed is not None
         return self._seed
+
+
+def _is_spelling(data: Secret, members: dict[str, Any]) -> bool:
+    """Tell whether a file spells its members in the one way. Never raises: its locals are secret."""
+    try:
+        return (canonical_text(members) + "\n").encode() == data.reveal()
+    except (BibankError, UnicodeEncodeError, RecursionError):
+        return False
 
 
 def _public_members(signer: Ed25519Signer) -> dict[str, Any]:

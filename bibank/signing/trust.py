@@ -80,14 +80,22 @@ def verify_never(check: SignatureCheck) -> None:
 class KeyringTrust:
     """A `TrustGate`: every version of one ledger's keyring, newest last.
 
-    Which keys may sign is always judged; whether they did is the business of the sink.
+    Which keys may sign is always judged; whether they did is the business of the `sink`.
     """
 
     def __init__(self, sink: Sink = verify_now) -> None:
         self.ledger_id = ""
         self.versions: list[KeyringVersion] = []
-        self._sink = sink
+        self.sink = sink
         self._index()
+
+    def copy(self, sink: Sink) -> KeyringTrust:
+        """Give a trust of its own that stands where this one does, and hands signatures to another sink."""
+        other = KeyringTrust(sink)
+        other.ledger_id = self.ledger_id
+        other.versions = list(self.versions)
+        other._index()
+        return other
 
     @property
     def current(self) -> KeyringVersion:
@@ -141,7 +149,7 @@ class KeyringTrust:
         message = line_message(
             signature, ledger_id=self.ledger_id, sequence=sequence, digest=digest, payload=payload
         )
-        self._sink(
+        self.sink(
             SignatureCheck(
                 sequence,
                 signature.signer_id,

@@ -203,11 +203,15 @@ def test_another_opening_than_that_of_the_ledger_is_refused(home: Path, opening:
 def test_an_unfinished_creation_is_created_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A creation that fails leaves a home that is not there and can be made."""
 
-    def fail(handle: int) -> None:
-        raise OSError(5, "planted")
+    syncs: list[int] = []
+
+    def fail_later(handle: int) -> None:
+        syncs.append(handle)
+        if len(syncs) > 1:  # the first is HEAD's
+            raise OSError(5, "planted")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bibank.store.jsonl.files._sync_content", fail)
+        patch.setattr("bibank.store.jsonl.files._sync_content", fail_later)
         with pytest.raises(bb.CommitOutcomeUnknown):
             bb.Ledger.create(home, opening={"USDT": "5"})
     for file in (home / "journal").glob("*.jsonl"):

@@ -72,7 +72,8 @@ def edited(path: Path, **changes: Any) -> Path:
     """Change members of a key file; None takes one out."""
     members = {**json.loads(path.read_bytes()), **changes}
     kept = {name: value for name, value in members.items() if value is not None}
-    return put(path.with_name("edited.key"), json.dumps(kept).encode())
+    spelled = json.dumps(kept, sort_keys=True, separators=(",", ":")) + "\n"
+    return put(path.with_name("edited.key"), spelled.encode())
 
 
 # --------------------------------------------------------------------------- making and reading

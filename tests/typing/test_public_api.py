@@ -6,6 +6,7 @@ The `if TYPE_CHECKING` parts state what the types are; a change of a signature s
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_never, assert_type
 from uuid import UUID
 
@@ -127,6 +128,21 @@ def test_parts_of_the_host() -> None:
         ledger.deposit("ALICE", "1 USDT", correlation_id="r3")
     assert (caught.value.rule, caught.value.advice) == ("limit/1", "wait")
     assert side_by_match(bb.Side.DEBIT) + side_by_match(bb.Side.CREDIT) == "leftright"
+
+
+def test_reader(tmp_path: Path) -> None:
+    """A reader answers as a ledger does, and gives lines of both kinds."""
+    with (
+        bb.Ledger.create(tmp_path / "books", opening={"USDT": 1}) as ledger,
+        bb.LedgerReader.open(tmp_path / "books", verify="chain", show="written") as reader,
+    ):
+        ledger.deposit("ALICE", "1 USDT", correlation_id="r1")
+        assert_type(reader.refresh(), int)
+        assert_type(reader.balance("ALICE", "USDT"), bb.Balance)
+        assert_type(reader.accounts(), bb.Table[bb.AccountBalance])
+        line = next(reader.follow(after_sequence=1))
+        assert_type(line, bb.JournalEntry | bb.JournalRecord)
+        assert isinstance(line, bb.JournalRecord)
 
 
 if TYPE_CHECKING:

@@ -406,7 +406,8 @@ def _busy(directory: Path, handle: int) -> LedgerBusy:
     pid = host = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         holder = json.loads(os.pread(handle, _MAX_LOCK_BYTES, 0))
-        pid, host = holder.get("pid"), holder.get("host")
+        pid = found if type(found := holder.get("pid")) is int else None
+        host = found if isinstance(found := holder.get("host"), str) else None
     who = f"process {pid} on {host}" if pid is not None else "another process"
     if pid == os.getpid() and host == socket.gethostname():
         who = f"this very process ({pid})"

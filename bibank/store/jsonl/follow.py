@@ -207,7 +207,7 @@ class Walk:
         here = self.spot if self.spot.file == name else Spot(file=name)
         if last and self._files.read(name, offset=here.offset, size=1) in _UNWRITTEN:
             return
-        end = self._size(name) if last else content_end(self._files, name)
+        end = content_end(self._files, name)
         for line, offset in segments(self._files, name, start=here.offset, stop=end):
             torn = offset > end
             if torn or b"\0" in line:
@@ -216,7 +216,3 @@ class Walk:
                 return
             here = self.spot = Spot(file=name, offset=offset, lines=here.lines + 1, line=line)
             yield line, here
-
-    def _size(self, name: str) -> int:
-        found = self._files.stat(name)
-        return found.size if found is not None else 0

@@ -47,6 +47,8 @@ class HeadMark:
 
     def __attrs_post_init__(self) -> None:
         """Raise `InvalidValue` for what is no line's place."""
+        if type(self.sequence) is not int or type(self.end) is not int:
+            raise InvalidValue("a mark counts in whole numbers")
         if self.sequence == 0:
             if (self.hash, self.file, self.end) != (GENESIS_PREV_HASH, "", 0):
                 raise InvalidValue("the mark of an empty journal names no line")

@@ -14,6 +14,7 @@ from typing import Literal
 
 from bibank.errors import ConfigurationError, JournalError, JournalTorn, LedgerBusy, StoreUnavailable, excerpt
 from bibank.store.jsonl.files import Files, OsFiles
+from bibank.store.jsonl.follow import look_again
 from bibank.store.jsonl.head import EMPTY, HeadFile, HeadMark
 from bibank.store.jsonl.repair import SetAside, owed, rewrite, set_aside
 from bibank.store.jsonl.survey import Survey, survey_files
@@ -168,9 +169,12 @@ def plan_journal(directory: Path | Files, *, lock_timeout_seconds: float = 0.0) 
 
 
 def survey_journal(directory: Path | Files) -> OpenPlan:
-    """Survey a journal for reading only: no lock, nothing made, nothing repaired."""
+    """Survey a journal for reading only: no lock, nothing made, nothing repaired.
+
+    Damage is believed when two looks find the same: a writer may have been in the middle of one.
+    """
     files = OsFiles(directory) if isinstance(directory, Path) else directory
-    return OpenPlan(files, survey_files(files, for_writing=None), None)
+    return OpenPlan(files, look_again(lambda: survey_files(files, for_writing=None)), None)
 
 
 def check_lock_timeout(seconds: object) -> float:
