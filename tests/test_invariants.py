@@ -119,7 +119,7 @@ def test_must_7_the_ledger_is_append_only(tmp_path: Path) -> None:
     with bb.Ledger.create(home, opening={"USDT": "9"}, clock=clock, entropy=counted_bytes) as ledger:
         for draft in (deposit("A", "2 USDT"), transfer("A", "B", "1 USDT"), transfer("A", "B", "99 USDT")):
             ledger.commit_each([draft])
-            now = b"".join(day_files(home).values())
+            now = b"".join(day_files(home).values()).rstrip(b"\0")  # behind the last line: unwritten space
             assert now.startswith(before)
             before = now
     with bb.Ledger.open(home, clock=clock):

@@ -73,7 +73,7 @@ def test_an_uncovered_last_group_is_cut_back_to_its_start(books: Path) -> None:
     assert (caught.value.line, tree(books)) == (7, before), "an audit repairs nothing"
     with reopen(books, mode="group") as ledger:
         assert ledger.head.sequence == 6
-        assert ledger.deposit("A", "1 USDT", correlation_id="d2").sequence == 7
+        assert ledger.deposit("A", "1 USDT", correlation_id="d2").sequence == 8
     assert forgery.path.read_bytes().startswith(whole)
     assert torn_copies(books) == [data[len(whole) :]]
     passes(books)
