@@ -231,7 +231,7 @@ def test_a_signer_sees_only_what_begins_like_a_line_or_an_envelope(home: Path) -
 
 
 def test_a_slow_signer_holds_the_order(home: Path) -> None:
-    """While a signer thinks nothing of its group is seen, readers go on, and who commits meanwhile is next."""
+    """While a signer thinks nothing of its group is seen, readers go on, and who commits then is next."""
     remote = Remote()
     thinking, go_on = threading.Event(), threading.Event()
 
