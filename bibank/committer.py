@@ -78,8 +78,8 @@ class Committer:
         self._inside = False
         """Whether the clock or a rule is being asked."""
         self._lead = RLock()
-        self._leading = False
-        """Set while a group is on its way to the disk; found set by the next leader after an interrupt."""
+        self._writing: WriteGroup | None = None
+        """The group on its way to the disk; found by the next leader after an interrupt."""
         self._leader = 0
         """The thread that asks the signer and the store."""
 
@@ -272,7 +272,7 @@ class Committer:
             while not group.settled:
                 if group.error is not None:
                     raise group.failure()
-                if self._leading and self._poison is None:  # whoever led was interrupted
+                if self._writing is not None and self._poison is None:  # whoever led was interrupted
                     self._poison = "a write was interrupted"
                     self._give_up(None)
                     continue
@@ -284,9 +284,8 @@ class Committer:
 
     def _write_next(self) -> None:
         """Sign, write and sync the oldest group of the queue, as its leader, and tell each how it went."""
-        self._leading = True
         with self._lock:
-            group = self._queue[0]
+            self._writing = group = self._queue[0]
             if len(self._queue) == 1:
                 self.machine.close_group()
         try:
@@ -296,7 +295,7 @@ class Committer:
             self._leader = 0
             with self._lock:
                 self._take_back(group, error)
-            self._leading = False
+            self._writing = None
             return
         except BaseException as error:
             self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
@@ -314,7 +313,7 @@ class Committer:
                 self.machine.forget(self._queue[0].mark)
             elif not self._sealing:
                 self.machine.settle()
-        self._leading = False
+        self._writing = None
 
     def _write(self, group: WriteGroup) -> None:
         machine, batches = self.machine, group.batches
@@ -358,10 +357,10 @@ class Committer:
         with self._lock:
             for group in self._queue:
                 group.error = LedgerPoisoned(f"{self._poison}; nothing of this commit was written")
-            reason = f"{self._poison}; reopen the ledger to see what is on disk"
-            if self._queue:
+            if self._writing is not None:
+                reason = f"{self._poison}; reopen the ledger to see what is on disk"
                 unknown = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
-                self._queue[0].error = unknown
+                self._writing.error = unknown
 
     def flush_head(self) -> None:
         """Let the store note how far it is durable, where it keeps such a note."""

@@ -62,13 +62,15 @@ def crash_states_part(mapped: Mapper[Tally], workers: int) -> int:
     """Every state of the campaign."""
     begun = time.monotonic()
     tasks = full_campaign()
-    shares = [tasks[number :: workers * 8] for number in range(workers * 8)]
+    shares = [tasks[number :: workers * 12] for number in range(workers * 12)]
     states: set[bytes] = set()
+    recovered: set[bytes] = set()
     kinds: Counter[str] = Counter()
     violations: list[str] = []
     for tally in mapped(run_tasks, shares):
         states |= tally.states
         kinds += tally.kinds
+        recovered |= tally.went_on
         violations += tally.violations
     seconds = time.monotonic() - begun
     twice = 1 - kinds["one power cut"] / kinds.total()
@@ -76,6 +78,7 @@ def crash_states_part(mapped: Mapper[Tally], workers: int) -> int:
         f"{len(states)} distinct crash states in {seconds:.0f} s, {len(violations)} violations (seed {SEED})"
     )
     print(f"  {dict(kinds)}: {twice:.0%} double crashes or reopened after a failure")
+    print(f"  {len(recovered)} distinct disks after recovery, each recovered again and committed to")
     if len(states) < LEAST_STATES or twice < LEAST_TWICE_SHARE:
         violations.append(f"there should be {LEAST_STATES} states, {LEAST_TWICE_SHARE:.0%} of them such")
     if seconds > LONGEST_SECONDS:

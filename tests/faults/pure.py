@@ -7,6 +7,7 @@ the ordinary tests run the same library without.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,12 +20,14 @@ from bibank.journal.genesis import keyring_hash, read_adopted
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.signing.trust import first_fingerprint
 from bibank.signing.verify import verify_ed25519
+from bibank.store.jsonl.head import decode_slot, encode_slot
 
 _MOST = 65536
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember results by the values of the arguments, which are bytes."""
+    """Remember results by the values of the arguments, which are frozen."""
     return lru_cache(maxsize=_MOST)(function)
 
 
@@ -51,15 +54,18 @@ _REMEMBERED = (
     (by_identity, read_adopted, ("journal.genesis",)),
     (by_identity, first_fingerprint, ("signing.trust",)),
     (by_value, verify_ed25519, ("signing.trust",)),
+    (by_value, decode_slot, ("store.jsonl.head",)),
+    (by_value, encode_slot, ("store.jsonl.head",)),
 )
 
 
 @contextmanager
 def remembering() -> Iterator[None]:
-    """Remember what pure functions gave, verify without threads, and log nothing."""
+    """Remember what pure functions gave, verify without threads, log nothing, and seldom look for garbage."""
     logger = logging.getLogger("bibank")
-    was = logger.disabled
+    was, thresholds = logger.disabled, gc.get_threshold()
     logger.disabled = True
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with ExitStack() as stack:
         for remember, function, modules in _REMEMBERED:
             remembered = remember(function)
@@ -70,3 +76,4 @@ def remembering() -> Iterator[None]:
             yield
         finally:
             logger.disabled = was
+            gc.set_threshold(*thresholds)
