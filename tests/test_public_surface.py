@@ -22,6 +22,7 @@ MODULES = (
     "bibank.signing",
     "bibank.stores",
     "bibank.testing",
+    "bibank.testing.faults",
     "bibank.testing.strategies",
 )
 
