@@ -210,7 +210,9 @@ class Committer:
                     group.batches.append(sealed)
                     outcomes.append(sealed)
             except BaseException as error:
-                self._leave(None if group is None else error)
+                self._leave(error)
+                if group is not None and self._poison is None:  # what was sealed before it has nobody to wait
+                    self._poison = f"a commit failed: {error}"
                 raise
             self._leave()
         return current, group

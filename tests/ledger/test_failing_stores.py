@@ -302,7 +302,9 @@ def test_a_write_that_takes_nothing_fails(
     """An operating system that takes no bytes is an error and not an endless loop."""
     ledger = bb.Ledger.create(tmp_path / "books", opening={"USDT": "5"}, clock=StillClock())
     left = list(sizes)
-    monkeypatch.setattr("bibank.store.jsonl.files.OsFiles.write", lambda self, handle, data: left.pop(0))
+    monkeypatch.setattr(
+        "bibank.store.jsonl.files.OsFiles.pwrite", lambda self, handle, data, *, offset: left.pop(0)
+    )
     with pytest.raises(bb.CommitOutcomeUnknown, match="took no bytes"):
         ledger.commit(deposit("A", "1 USDT"))
     check_every_method_raises(ledger, bb.LedgerPoisoned)
@@ -314,7 +316,8 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import os
 
     monkeypatch.setattr(
-        "bibank.store.jsonl.files.OsFiles.write", lambda self, handle, data: os.write(handle, data[:7])
+        "bibank.store.jsonl.files.OsFiles.pwrite",
+        lambda self, handle, data, *, offset: os.pwrite(handle, data[:700], offset),
     )
     with bb.Ledger.create(tmp_path / "books", opening={"USDT": "5"}) as ledger:
         ledger.commit_batch([deposit("A", "1 USDT"), deposit("A", "1 USDT")])
