@@ -75,8 +75,10 @@ class Committer:
         self._lock = RLock()
         self._sealing = False
         """Set while memory changes under the lock; found set by the next holder after an interrupt."""
-        self._inside = False
-        """Whether the clock or a rule is being asked."""
+        self._asking = 0
+        """The thread that asks the clock or a rule."""
+        self._reader = 0
+        """The thread that looks at the accounts under the lock."""
         self._lead = RLock()
         self._writing: WriteGroup | None = None
         """The group on its way to the disk; found by the next leader after an interrupt."""
@@ -91,8 +93,8 @@ class Committer:
         A `successor` signs this batch already, and all that follow when it is committed.
         """
         if any(type(draft) is UnsignedRecord for draft in batch.drafts):
-            return self._commit_alone(batch, successor or self.signer)
-        sealed, group = self._seal(batch, self.signer)
+            return self._commit_alone(batch, successor)
+        sealed, group = self._seal(batch)
         self._settle(group)
         return sealed
 
@@ -100,16 +102,17 @@ class Committer:
         """Commit many independent batches in as few write groups as they fit into."""
         outcomes: list[SealedBatch | Refused] = []
         now: datetime | None = None
+        kept = 0
         try:
             while True:
                 now, group = self._seal_each(batches, now, outcomes)
                 if group is not None:
                     self._settle(group)
+                    kept = group.head.sequence
                 if len(outcomes) == len(batches):
                     return outcomes
         except BibankError as error:
-            kept = self.durable.sequence
-            if any(isinstance(done, SealedBatch) and done.head.sequence <= kept for done in outcomes):
+            if kept:
                 error.add_note(f"the items before, up to line {kept}, are committed and durable")
             raise
 
@@ -118,19 +121,29 @@ class Committer:
         with self._lock:
             now = self._enter()
             try:
-                changes = self.machine.preview(batch, now)
+                self._asking = get_ident()
+                try:
+                    changes = self.machine.preview(batch, now)
+                finally:
+                    self._asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
             self._leave()
         return changes
 
-    def _seal(self, batch: PreparedBatch, signer: LineSigner | None) -> tuple[SealedBatch, WriteGroup]:
-        """Seal one batch and queue it."""
+    def _seal(
+        self, batch: PreparedBatch, *, successor: LineSigner | None = None
+    ) -> tuple[SealedBatch, WriteGroup]:
+        """Seal one batch and queue it, to be signed by a successor or by whoever signs now."""
         with self._lock:
             now = self._enter()
             try:
-                sealed, group = self._propose(batch, now, signer)
+                self._asking = get_ident()
+                try:
+                    sealed, group = self._propose(batch, now, successor or self._newest_signer())
+                finally:
+                    self._asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -190,11 +203,12 @@ class Committer:
             current = self._enter(now)
             machine = self.machine
             propose, position = machine.propose, machine.position
+            self._asking = get_ident()
             try:
                 for batch in batches[len(outcomes) :] if outcomes else batches:
                     if group is None:
                         try:
-                            sealed, group = self._propose(batch, current, self.signer)
+                            sealed, group = self._propose(batch, current, self._newest_signer())
                         except Refused as refusal:
                             outcomes.append(refusal)
                             continue
@@ -214,24 +228,36 @@ class Committer:
                 if group is not None and self._poison is None:  # what was sealed before it has nobody to wait
                     self._poison = f"a commit failed: {error}"
                 raise
+            finally:
+                self._asking = 0
             self._leave()
         return current, group
 
-    def _commit_alone(self, batch: PreparedBatch, signer: LineSigner | None) -> SealedBatch:
+    def _newest_signer(self) -> LineSigner | None:
+        """Tell who signs what is sealed now: the lock's holder alone may ask."""
+        return self._queue[-1].signer if self._queue else self.signer
+
+    def _commit_alone(self, batch: PreparedBatch, successor: LineSigner | None) -> SealedBatch:
         """Commit a batch with records in a group of its own, while nobody seals on top of it.
 
         A record may change who signs and what is demanded: none is in force, or seen, before it
         is durable.
         """
-        self._check_no_leader()
+        self._check_outside()
+        self._check_not_reading()
         with self._lead, self._lock:
             while self._queue:
                 self._settle(self._queue[-1])
             if self._recovered and self.machine.head.sequence:
                 self._record_recovery()
-            sealed, group = self._seal(batch, signer)
-            self._settle(group)
-            self.signer = signer
+            try:
+                sealed, group = self._seal(batch, successor=successor)
+                self._settle(group)
+            except BibankError:
+                raise
+            except BaseException:  # what is sealed may change who signs, and nobody waits for it
+                self._poison = self._poison or _INTERRUPTED
+                raise
             return sealed
 
     def _record_recovery(self) -> None:
@@ -239,7 +265,7 @@ class Committer:
         recovered, self._recovered = self._recovered, ()
         record = recovery_record([found.to_body() for found in recovered], ledger_id=self.machine.ledger_id)
         try:
-            _, group = self._seal(PreparedBatch((record,)), self.signer)
+            _, group = self._seal(PreparedBatch((record,)))
             self._settle(group)
         except BibankError:
             self._recovered = recovered
@@ -248,19 +274,18 @@ class Committer:
     def _enter(self, now: datetime | None = None) -> datetime:
         """Begin to change memory, under the lock, and give the time."""
         self._check_usable()
-        self._sealing = self._inside = True
-        if now is not None:
-            return now
-        position = self.machine.position
-        try:
-            return self._clock.now(after=position.moment if position.sequence else None)
-        except BaseException:
-            self._inside = self._sealing = False  # nothing has changed
-            raise
+        if now is None:
+            position = self.machine.position
+            self._asking = get_ident()
+            try:
+                now = self._clock.now(after=position.moment if position.sequence else None)
+            finally:
+                self._asking = 0
+        self._sealing = True
+        return now
 
     def _leave(self, error: BaseException | None = None) -> None:
         """Say that memory is whole: a proposal that was refused has changed nothing, any other may have."""
-        self._inside = False
         if error is not None and not isinstance(error, Refused | InvalidInput):
             self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
         self._sealing = False
@@ -269,7 +294,8 @@ class Committer:
 
     def _settle(self, group: WriteGroup) -> None:
         """Return when a group is on the disk, leading until it is; raise what became of it otherwise."""
-        self._check_no_leader()
+        self._check_outside()
+        self._check_not_reading()
         with self._lead:
             while not group.settled:
                 if group.error is not None:
@@ -292,23 +318,24 @@ class Committer:
                 self.machine.close_group()
         try:
             self._leader = get_ident()
-            self._write(group)
+            try:
+                self._write(group)
+            finally:
+                self._leader = 0
         except (InvalidValue, KeystoreError, StoreUnavailable) as error:
-            self._leader = 0
             with self._lock:
                 self._take_back(group, error)
             self._writing = None
             return
         except BaseException as error:
             self._poison = f"a commit failed: {error}" if isinstance(error, Exception) else _INTERRUPTED
-            self._leader = 0
             self._give_up(error)
             if not isinstance(error, BibankError):
                 raise
             return
-        self._leader = 0
         with self._lock:
             self.durable = group.head
+            self.signer = group.signer
             self._queue.popleft()
             group.settled = True
             if self._queue:
@@ -366,7 +393,8 @@ class Committer:
 
     def flush_head(self) -> None:
         """Let the store note how far it is durable, where it keeps such a note."""
-        self._check_no_leader()
+        self._check_outside()
+        self._check_not_reading()
         with self._lead:
             with self._lock:
                 self._check_usable()
@@ -381,14 +409,18 @@ class Committer:
         """Hold the lock around a look at the accounts as they are on the disk."""
         with self._lock:
             self._check_usable()
-            yield DurableView(self.machine, self.durable, self._queue)
+            self._reader = get_ident()
+            try:
+                yield DurableView(self.machine, self.durable, self._queue)
+            finally:
+                self._reader = 0
 
     def close(self) -> None:
         """Close the store; what was sealed until then is written first."""
-        self._check_no_leader()
+        self._check_outside()
+        self._check_not_reading()
         with self._lead:
             with self._lock:
-                self._check_outside()
                 closed, self._closed = self._closed, True
             try:
                 if not closed:
@@ -425,13 +457,18 @@ class Committer:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
 
     def _check_outside(self) -> None:
-        if self._inside:
+        """Refuse a call from inside another one of the same thread: it would wait for itself, for ever."""
+        thread = get_ident()
+        if self._asking == thread:
             raise ConfigurationError("a risk rule or a clock may not call the ledger that asks it")
-        self._check_no_leader()
-
-    def _check_no_leader(self) -> None:
-        if self._leader == get_ident():
+        if self._leader == thread:
             raise ConfigurationError("a signer or a store may not call the ledger that asks it")
+
+    def _check_not_reading(self) -> None:
+        if self._reader == get_ident():
+            raise ConfigurationError(
+                "this thread was looking at the accounts when a signal came; let the handler set a flag"
+            )
 
 
 def _disown_all() -> None:

@@ -20,6 +20,7 @@ from bibank.store.jsonl.days import segments
 from bibank.store.jsonl.files import Files
 
 _CHUNK_BYTES = 1 << 16
+_MOST_CHUNK_BYTES = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
@@ -50,12 +51,13 @@ def content_end(files: Files, name: str) -> int:
     """Find where a file's content ends before trailing NULs: unwritten space."""
     found = files.stat(name)
     end = found.size if found is not None else 0
+    size = _CHUNK_BYTES
     while end:
-        start = max(end - _CHUNK_BYTES, 0)
-        kept = files.read(name, offset=start, size=end - start).rstrip(b"\0")
-        if kept:
-            return start + len(kept)
-        end = start
+        start = max(end - size, 0)
+        data = files.read(name, offset=start, size=end - start)
+        if data.count(b"\0") != len(data):  # many times faster than stripping them
+            return start + len(data.rstrip(b"\0"))
+        end, size = start, _MOST_CHUNK_BYTES
     return 0
 
 

@@ -89,6 +89,8 @@ class JsonlStore:
         self._allocated = 0
         """The size of the day file: its content, and NULs behind it."""
         self._poison: str | None = None
+        self._midway: str | None = None
+        """What is being written: the writer's own mark, found by its next call after an interrupt."""
         self._closed = False
         _stores.add(self)
 
@@ -101,7 +103,7 @@ class JsonlStore:
 
     def append(self, group: LineGroup) -> None:
         """Append a group: one write, one sync. Errors as the protocol says."""
-        self._check_usable()
+        self._check_writable()
         if group.expected_head != self._head:
             raise HeadConflict(
                 f"the journal stands at line {self._head.sequence}, "
@@ -116,7 +118,7 @@ class JsonlStore:
         handle = self._open(name)
         end = self._content_end(name)
         self._check_file(name)
-        self._poison = "a write was interrupted"
+        self._midway = "a write was interrupted"
         try:
             self._write(handle, data, end)
             if self._syncs:
@@ -128,17 +130,17 @@ class JsonlStore:
         self._head = group.head
         if self._syncs and self._monotonic() >= self._head_due and not self._write_head():
             return  # the group is on the disk all the same
-        self._poison = None
+        self._midway = None
 
     def flush_head(self) -> None:
         """Let HEAD name the last line now: for hosts with a timer. Raises `StoreUnavailable`."""
-        self._check_usable()
+        self._check_writable()
         if not self._syncs or self._head == self._head_file.mark.head:
             return
-        self._poison = "writing HEAD was interrupted"
+        self._midway = "writing HEAD was interrupted"
         if not self._write_head():
             raise StoreUnavailable(f"{self._poison}; every line that was acknowledged is on the disk")
-        self._poison = None
+        self._midway = None
 
     def read(self, *, after_sequence: int = 0) -> Iterator[bytes]:
         """Give the durable lines after a sequence."""
@@ -158,7 +160,7 @@ class JsonlStore:
             return
         self._closed = True
         try:
-            if self._poison is None:
+            if self._poison is None and self._midway is None:
                 self._finish()
         finally:
             self._let_go()
@@ -195,6 +197,10 @@ class JsonlStore:
             raise LedgerClosed("the store was closed")
         if self._poison is not None:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
+
+    def _check_writable(self) -> None:
+        self._poison = self._poison or self._midway
+        self._check_usable()
 
     def _check_space(self, size: int) -> None:
         """Demand that a group leaves free what recovery may need; seldom asks the operating system."""
