@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Container
 from pathlib import Path
 
@@ -217,7 +218,9 @@ def read_keyring_fingerprint(path: Path) -> str | None:
 def read_keyring_file(path: Path) -> KeyringFile | None:
     """Read a keyring file; None without a file, `IntegrityError` when malformed."""
     try:
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would be waited for
+                raise IntegrityError(f"{path} is not a regular file; delete it and it comes back")
             data = file.read(_MAX_KEYRING_BYTES)
         members = json.loads(data)
         ledger_id, fingerprint = members["ledger"], members["fingerprint"]
