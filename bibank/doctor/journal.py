@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from bibank.doctor.findings import Finding, note, ok, problem, trouble
 from bibank.doctor.look import Look, last_recovery
-from bibank.errors import JournalCorrupt, JournalTorn
+from bibank.errors import JournalCorrupt, JournalTorn, StoreUnavailable
 from bibank.model.record import JournalRecord
 from bibank.model.timestamp import format_timestamp
 from bibank.store.jsonl.head import HeadMark, newest
+from bibank.store.jsonl.plan import LOCK_NAME
 
 _TORN_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl\.torn-([1-9][0-9]*)(?:-[1-9][0-9]*)?", re.ASCII)
 _MOST_NAMED = 5
@@ -39,6 +40,13 @@ def _home(look: Look) -> Finding:
 
 
 def _lock(look: Look) -> Finding:
+    found = look.files.stat(LOCK_NAME)
+    if found is not None and not (found.is_regular and found.links == 1):
+        return problem(
+            "lock",
+            f"{LOCK_NAME} is not a plain file with one name, so nobody can write the home; remove it",
+            StoreUnavailable,
+        )
     if look.holder is None:
         return ok("lock", "free: no process has the home open for writing")
     if look.holder.pid is None:

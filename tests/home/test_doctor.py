@@ -442,3 +442,19 @@ def test_a_line_is_found_by_its_sequence(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_line(files, days, 14) is None
     assert find_line(files, days, 0) is None
     assert find_line(files, [], 1) is None
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_a_lock_that_is_no_file_is_a_problem(tmp_path: Path, kind: str) -> None:
+    """What keeps every writer out is not called a free lock."""
+    write_journal(tmp_path)
+    lock = tmp_path / "journal" / ".lock"
+    lock.unlink()
+    if kind == "directory":
+        lock.mkdir()
+    else:
+        lock.symlink_to(tmp_path / "elsewhere")
+    (found,) = [found for found in bb.diagnose_home(tmp_path).problems if found.check == "lock"]
+    assert found.code == "store_unavailable"
+    with pytest.raises(bb.StoreUnavailable):
+        bb.Ledger.open(tmp_path)
