@@ -5,9 +5,8 @@ happen outside it, by one leader at a time: who has sealed a batch queues for th
 whole group that was queued until then, and finds its own written when somebody else led.
 
 Memory runs ahead of the disk meanwhile. Results leave, and reads see, only what is durable. What
-the store did certainly not take is taken back, with all that was sealed on top of it. Whatever
-else stops sealing or writing midway, an interrupt included, poisons: every later call raises
-`LedgerPoisoned` until the ledger is opened again.
+the store did certainly not take is taken back, with all that was sealed on top of it. Whatever else
+stops a commit midway, an interrupt included, poisons: every later call raises `LedgerPoisoned`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from bibank.clock import ClockWatch
 from bibank.errors import (
     BibankError,
     CommitOutcomeUnknown,
-    ConfigurationError,
     InvalidInput,
     InvalidValue,
     KeystoreError,
@@ -36,6 +34,7 @@ from bibank.errors import (
     StoreError,
     StoreUnavailable,
 )
+from bibank.inside import Inside
 from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
 from bibank.journal.records import recovery_record
@@ -75,15 +74,10 @@ class Committer:
         self._lock = RLock()
         self._sealing = False
         """Set while memory changes under the lock; found set by the next holder after an interrupt."""
-        self._asking = 0
-        """The thread that asks the clock or a rule."""
-        self._reader = 0
-        """The thread that looks at the accounts under the lock."""
+        self._inside = Inside()
         self._lead = RLock()
         self._writing: WriteGroup | None = None
         """The group on its way to the disk; found by the next leader after an interrupt."""
-        self._leader = 0
-        """The thread that asks the signer and the store."""
 
     # ------------------------------------------------------------------ committing
 
@@ -121,11 +115,11 @@ class Committer:
         with self._lock:
             now = self._enter()
             try:
-                self._asking = get_ident()
+                self._inside.asking = get_ident()
                 try:
                     changes = self.machine.preview(batch, now)
                 finally:
-                    self._asking = 0
+                    self._inside.asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -139,11 +133,11 @@ class Committer:
         with self._lock:
             now = self._enter()
             try:
-                self._asking = get_ident()
+                self._inside.asking = get_ident()
                 try:
                     sealed, group = self._propose(batch, now, successor or self._newest_signer())
                 finally:
-                    self._asking = 0
+                    self._inside.asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -203,7 +197,7 @@ class Committer:
             current = self._enter(now)
             machine = self.machine
             propose, position = machine.propose, machine.position
-            self._asking = get_ident()
+            self._inside.asking = get_ident()
             try:
                 for batch in batches[len(outcomes) :] if outcomes else batches:
                     if group is None:
@@ -229,7 +223,7 @@ class Committer:
                     self._poison = f"a commit failed: {error}"
                 raise
             finally:
-                self._asking = 0
+                self._inside.asking = 0
             self._leave()
         return current, group
 
@@ -243,8 +237,7 @@ class Committer:
         A record may change who signs and what is demanded: none is in force, or seen, before it
         is durable.
         """
-        self._check_outside()
-        self._check_not_reading()
+        self._inside.check_waiting()
         with self._lead, self._lock:
             while self._queue:
                 self._settle(self._queue[-1])
@@ -253,10 +246,9 @@ class Committer:
             try:
                 sealed, group = self._seal(batch, successor=successor)
                 self._settle(group)
-            except BibankError:
-                raise
-            except BaseException:  # what is sealed may change who signs, and nobody waits for it
-                self._poison = self._poison or _INTERRUPTED
+            except BaseException as error:
+                if not isinstance(error, BibankError):  # what is sealed may change who signs
+                    self._poison = self._poison or _INTERRUPTED
                 raise
             return sealed
 
@@ -276,11 +268,11 @@ class Committer:
         self._check_usable()
         if now is None:
             position = self.machine.position
-            self._asking = get_ident()
+            self._inside.asking = get_ident()
             try:
                 now = self._clock.now(after=position.moment if position.sequence else None)
             finally:
-                self._asking = 0
+                self._inside.asking = 0
         self._sealing = True
         return now
 
@@ -294,8 +286,7 @@ class Committer:
 
     def _settle(self, group: WriteGroup) -> None:
         """Return when a group is on the disk, leading until it is; raise what became of it otherwise."""
-        self._check_outside()
-        self._check_not_reading()
+        self._inside.check_waiting()
         with self._lead:
             while not group.settled:
                 if group.error is not None:
@@ -317,11 +308,11 @@ class Committer:
             if len(self._queue) == 1:
                 self.machine.close_group()
         try:
-            self._leader = get_ident()
+            self._inside.leader = get_ident()
             try:
                 self._write(group)
             finally:
-                self._leader = 0
+                self._inside.leader = 0
         except (InvalidValue, KeystoreError, StoreUnavailable) as error:
             with self._lock:
                 self._take_back(group, error)
@@ -353,9 +344,7 @@ class Committer:
             machine.check_signed(batches[-1])
         lines = LineGroup(
             date=first.moment.date(),
-            lines=tuple(
-                first.lines if len(batches) == 1 else chain.from_iterable(sealed.lines for sealed in batches)
-            ),
+            lines=tuple(chain.from_iterable(sealed.lines for sealed in batches)),
             expected_head=self.durable,
             head=group.head,
         )
@@ -393,14 +382,11 @@ class Committer:
 
     def flush_head(self) -> None:
         """Let the store note how far it is durable, where it keeps such a note."""
-        self._check_outside()
-        self._check_not_reading()
+        self._inside.check_waiting()
         with self._lead:
             with self._lock:
                 self._check_usable()
-            flush = getattr(self.store, "flush_head", None)
-            if flush is not None:
-                flush()
+            getattr(self.store, "flush_head", lambda: None)()
 
     # ------------------------------------------------------------------ reading, ending
 
@@ -409,16 +395,15 @@ class Committer:
         """Hold the lock around a look at the accounts as they are on the disk."""
         with self._lock:
             self._check_usable()
-            self._reader = get_ident()
+            self._inside.reader = get_ident()
             try:
                 yield DurableView(self.machine, self.durable, self._queue)
             finally:
-                self._reader = 0
+                self._inside.reader = 0
 
     def close(self) -> None:
         """Close the store; what was sealed until then is written first."""
-        self._check_outside()
-        self._check_not_reading()
+        self._inside.check_waiting()
         with self._lead:
             with self._lock:
                 closed, self._closed = self._closed, True
@@ -436,9 +421,7 @@ class Committer:
     @property
     def state(self) -> str:
         """Say whether the ledger is open, closed or poisoned."""
-        if self._closed:
-            return "closed"
-        return "open" if self._poison is None else "poisoned"
+        return "closed" if self._closed else "open" if self._poison is None else "poisoned"
 
     def disown(self) -> None:
         """In a forked child: the ledger is the parent's, and so is whatever thread held its locks."""
@@ -448,27 +431,13 @@ class Committer:
             self._poison = "the ledger was opened by the parent of this process"
 
     def _check_usable(self) -> None:
-        self._check_outside()
+        self._inside.check()
         if self._closed:
             raise LedgerClosed("the ledger was closed")
         if self._sealing:
             self._poison = self._poison or _INTERRUPTED
         if self._poison is not None:
             raise LedgerPoisoned(f"{self._poison}; open the ledger again")
-
-    def _check_outside(self) -> None:
-        """Refuse a call from inside another one of the same thread: it would wait for itself, for ever."""
-        thread = get_ident()
-        if self._asking == thread:
-            raise ConfigurationError("a risk rule or a clock may not call the ledger that asks it")
-        if self._leader == thread:
-            raise ConfigurationError("a signer or a store may not call the ledger that asks it")
-
-    def _check_not_reading(self) -> None:
-        if self._reader == get_ident():
-            raise ConfigurationError(
-                "this thread was looking at the accounts when a signal came; let the handler set a flag"
-            )
 
 
 def _disown_all() -> None:

@@ -158,8 +158,8 @@ MUTANTS = (
     Mutant(
         name="NULs behind the last line count as damage",
         module=TAIL,
-        old='size=end - start).rstrip(b"\\0")',
-        new="size=end - start)",
+        old='            return start + len(data.rstrip(b"\\0"))',
+        new="            return start + len(data)",
     ),
     Mutant(
         name="a day that was begun and not written to counts as the newest",
