@@ -259,8 +259,9 @@ class Committer:
         try:
             _, group = self._seal(PreparedBatch((record,)))
             self._settle(group)
-        except BibankError:
-            self._recovered = recovered
+        except BaseException:
+            if self.machine.head == self.durable:  # nothing of it was kept
+                self._recovered = recovered
             raise
 
     def _enter(self, now: datetime | None = None) -> datetime:

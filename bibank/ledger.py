@@ -154,6 +154,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         draft = partial(founding, opening, name=name, correlation_id=correlation_id)
         draft(nonce="0" * (2 * NONCE_BYTES), keyring=keyring or first_keyring(signer))
         check_durability(durability)
+        watch = take_clock(clock, max_clock_jump)
         line_signer(signer, signing)
         if keyring is not None:
             check_signer(keyring, signer)
@@ -168,7 +169,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, take_clock(clock, max_clock_jump), line_signer(signer, signing))
+        committer = Committer(machine, store, watch, line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         try:
@@ -205,6 +206,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         journal holds. A torn tail is set aside and logged, after everything else was found to hold.
         """
         check_durability(durability)
+        watch = take_clock(clock, max_clock_jump)
         line_signer(signer, signing)
         home = Home(path)
         plan = home.plan_open(lock_timeout_seconds=lock_timeout_seconds)
@@ -220,7 +222,7 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, take_clock(clock, max_clock_jump), line_signer(signer, signing))
+        committer = Committer(machine, store, watch, line_signer(signer, signing))
         ledger = cls.__new__(cls)
         ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         if cached is None or cached.fingerprint != trust.current.fingerprint:

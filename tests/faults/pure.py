@@ -20,7 +20,6 @@ from bibank.journal.genesis import keyring_hash, read_adopted
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.signing.trust import first_fingerprint
 from bibank.signing.verify import verify_ed25519
-from bibank.store.jsonl.head import decode_slot, encode_slot
 
 _MOST = 65536
 _OBJECTS_BETWEEN_COLLECTIONS = 200_000
@@ -54,8 +53,6 @@ _REMEMBERED = (
     (by_identity, read_adopted, ("journal.genesis",)),
     (by_identity, first_fingerprint, ("signing.trust",)),
     (by_value, verify_ed25519, ("signing.trust",)),
-    (by_value, decode_slot, ("store.jsonl.head",)),
-    (by_value, encode_slot, ("store.jsonl.head",)),
 )
 
 

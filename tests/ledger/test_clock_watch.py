@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,13 @@ def test_a_largest_jump_is_a_time(jump: object) -> None:
     """What is no distance in time is refused when the ledger is opened."""
     with pytest.raises(bb.ConfigurationError, match="max_clock_jump"):
         bb.Ledger.in_memory(max_clock_jump=jump)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_clock_that_is_refused_leaves_no_lock(tmp_path: Path) -> None:
+    """A home whose opening was refused for its clock can be opened right afterwards."""
+    bb.Ledger.create(tmp_path).close()
+    with pytest.raises(bb.ConfigurationError):
+        bb.Ledger.open(tmp_path, clock=object())  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(bb.ConfigurationError):
+        bb.Ledger.open(tmp_path, max_clock_jump=3)  # type: ignore[arg-type]  # wrong on purpose
+    bb.Ledger.open(tmp_path).close()

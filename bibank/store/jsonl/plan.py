@@ -163,8 +163,10 @@ def plan_journal(directory: Path | Files, *, lock_timeout_seconds: float = 0.0) 
         survey = survey_files(files, for_writing="what is written must have one name")
         return OpenPlan(files, survey, lock)
     except BaseException:
-        files.close(lock)
-        files.release()
+        try:
+            files.close(lock)
+        finally:
+            files.release()
         raise
 
 
