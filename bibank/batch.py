@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
-from bibank.errors import ConfigurationError, IntentViolation, InvalidType
+import attrs
+
+from bibank.calls import Call
+from bibank.errors import ConfigurationError, IntentViolation, InvalidType, InvalidValue
+from bibank.journal.machine import BalanceChange
 from bibank.model.entry import JournalEntry, UnsignedEntry
+from bibank.model.hold import Hold
+from bibank.model.identifier import check_identifier
+from bibank.model.table import Table
 from bibank.verbs import Verbs
 
 T = TypeVar("T")
 
-Item = UnsignedEntry | Sequence[UnsignedEntry]
-"""One item of `commit_each`: an entry, or entries that stand or fall together."""
+
+@attrs.frozen(kw_only=True)
+class Keyed:
+    """An entry, or entries that stand or fall together, under an idempotency key."""
+
+    entries: UnsignedEntry | Sequence[UnsignedEntry]
+    idempotency_key: str | UUID
 
 
-class Batch(Verbs[UnsignedEntry]):
-    """Collects drafts; each verb returns the draft it added.
+Item = UnsignedEntry | Sequence[UnsignedEntry] | Keyed
+"""One item of `commit_each`: an entry, entries that stand or fall together, or either with a key."""
+
+Drafts = tuple[UnsignedEntry, ...]
+
+
+class Committing(Protocol):
+    """What a batch needs of its ledger."""
+
+    def _commit_calls(self, calls: Iterable[Call], key: str | UUID | None) -> tuple[JournalEntry, ...]:
+        """Commit calls as one batch."""
+
+    def preview(self, item: Item) -> Table[BalanceChange]:
+        """Say what drafts would do."""
+
+    def _hold_of(self, hold_id: int) -> Hold: ...
+
+    def _entry_of(self, sequence: int) -> JournalEntry: ...
+
+
+class Batch(Verbs[UnsignedEntry, Drafts, Drafts, UnsignedEntry]):
+    """Collects drafts; each verb returns what it added. A key belongs to the whole batch.
 
     >>> import bibank as bb
     >>> with bb.Ledger.in_memory({"USDT": "100"}) as ledger:
@@ -31,13 +63,17 @@ class Batch(Verbs[UnsignedEntry]):
 
     def __init__(
         self,
-        commit: Callable[[tuple[UnsignedEntry, ...]], tuple[JournalEntry, ...]],
+        ledger: Committing,
         *,
         correlation_id: str | UUID | None,
+        idempotency_key: str | UUID | None = None,
     ) -> None:
         super().__init__(correlation_id=correlation_id)
-        self._commit = commit
-        self._drafts: list[UnsignedEntry] = []
+        self._ledger = ledger
+        self._key = (
+            None if idempotency_key is None else check_identifier(idempotency_key, name="idempotency_key")
+        )
+        self._calls: list[Call] = []
         self._entries: tuple[JournalEntry, ...] | None = None
         self._state = "new"
 
@@ -52,14 +88,26 @@ class Batch(Verbs[UnsignedEntry]):
     ) -> None:
         self._state = "done"
         if kind is None:
-            self._entries = self._commit(tuple(self._drafts)) if self._drafts else ()
+            self._entries = self._commit() if self._calls else ()
+
+    def _commit(self) -> tuple[JournalEntry, ...]:
+        return self._ledger._commit_calls(self._calls, self._key)  # noqa: SLF001 - the ledger that made this batch
 
     def __len__(self) -> int:
-        return len(self._drafts)
+        return len(self.drafts)
+
+    @property
+    def drafts(self) -> Drafts:
+        """What was added until now."""
+        return tuple(draft for call in self._calls for draft in call.drafts)
 
     def add(self, draft: UnsignedEntry) -> UnsignedEntry:
         """Add a draft made by hand or by `bibank.drafts`."""
-        return self._take(draft)
+        return self._one(Call("add", {"draft": entry_of(draft)}, (entry_of(draft),)), None)
+
+    def preview(self) -> Table[BalanceChange]:
+        """Say what committing the batch as it is would do, and do nothing; raises what that would raise."""
+        return self._ledger.preview(self.drafts)
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:
@@ -68,11 +116,29 @@ class Batch(Verbs[UnsignedEntry]):
             raise ConfigurationError("the batch is not committed; its entries exist when its block has ended")
         return self._entries
 
-    def _take(self, draft: UnsignedEntry) -> UnsignedEntry:
+    def _many(self, call: Call, key: str | UUID | None) -> Drafts:
         if self._state != "open":
             raise ConfigurationError("drafts are added inside 'with ledger.batch(...) as batch:'")
-        self._drafts.append(draft)
+        if key is not None:
+            raise InvalidValue("a key belongs to the whole batch: ledger.batch(idempotency_key=...)")
+        self._calls.append(call)
+        return call.drafts
+
+    def _one(self, call: Call, key: str | UUID | None) -> UnsignedEntry:
+        (draft,) = self._many(call, key)
         return draft
+
+    def _traded(self, call: Call, key: str | UUID | None) -> Drafts:
+        return self._many(call, key)
+
+    def _held(self, call: Call, key: str | UUID | None) -> UnsignedEntry:
+        return self._one(call, key)
+
+    def _hold_of(self, hold_id: int) -> Hold:
+        return self._ledger._hold_of(hold_id)  # noqa: SLF001 - the ledger's own part, which made this batch
+
+    def _entry_of(self, sequence: int) -> JournalEntry:
+        return self._ledger._entry_of(sequence)  # noqa: SLF001 - the ledger's own part, which made this batch
 
 
 def entries_of(items: Iterable[UnsignedEntry]) -> tuple[UnsignedEntry, ...]:

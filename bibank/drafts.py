@@ -3,5 +3,19 @@
 from __future__ import annotations
 
 from bibank.journal.drafts import deposit, genesis, transfer, withdrawal
+from bibank.journal.hold_drafts import hold, post_hold, void_hold
+from bibank.journal.reversals import reversal
+from bibank.journal.trade_drafts import fee, trade
 
-__all__ = ["deposit", "genesis", "transfer", "withdrawal"]
+__all__ = [
+    "deposit",
+    "fee",
+    "genesis",
+    "hold",
+    "post_hold",
+    "reversal",
+    "trade",
+    "transfer",
+    "void_hold",
+    "withdrawal",
+]

@@ -258,6 +258,59 @@ class ApprovalRequired(Refused):
     code = "approval_required"
 
 
+class HoldNotOpen(Refused):
+    """Held money is touched without an open hold, or in another way than its hold allows.
+
+    `hold` is the line that opened it, None where no hold was cited.
+    """
+
+    code = "hold_not_open"
+
+    def __init__(self, message: str, *, hold: int | None = None, **figures: Any) -> None:  # noqa: ANN401 - as `Refused` takes them
+        """Keep which hold it was."""
+        super().__init__(message, **figures)
+        self.hold = hold
+
+
+class HoldExpired(Refused):
+    """The hold's time is over: it can only be voided."""
+
+    code = "hold_expired"
+
+
+class NotReversible(Refused):
+    """The entry of `sequence` has an ending of its own, or none, and is not reversed, or not in this way."""
+
+    code = "not_reversible"
+
+    def __init__(self, message: str, *, sequence: int, **figures: Any) -> None:  # noqa: ANN401 - as `Refused` takes them
+        """Keep which line it was."""
+        super().__init__(message, **figures)
+        self.sequence = sequence
+
+
+class AlreadyReversed(NotReversible):
+    """What is left of the entry to reverse is less than what is asked for, or nothing."""
+
+    code = "already_reversed"
+
+
+class IdempotencyConflict(Refused):
+    """The key was used for another request. `key` is that key, `sequence` the line that bears it."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, *, key: str, sequence: int) -> None:
+        """Say where the key stands."""
+        super().__init__(
+            f"idempotency key {key!r} belongs to line {sequence}, where something else was asked for",
+            rule="idempotency/1",
+            advice="a new request takes a new key",
+        )
+        self.key = key
+        self.sequence = sequence
+
+
 class RuleFailed(Refused):
     """A rule raised instead of answering; the engine is fail-closed. `__cause__` has the reason."""
 
@@ -419,3 +472,14 @@ class ConfigurationError(BibankError):
     """Parts were put together in a way that cannot work."""
 
     code = "configuration"
+
+
+class RulesMismatch(ConfigurationError):
+    """The rules given are not those that the ledger has adopted. `missing` names what has to be supplied."""
+
+    code = "rules_mismatch"
+
+    def __init__(self, message: str, *, missing: tuple[str, ...] = ()) -> None:
+        """Keep the names of the rules that are missing."""
+        super().__init__(message)
+        self.missing = missing

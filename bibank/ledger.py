@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 from uuid import UUID
 
-from bibank.batch import Batch, Item, entries_of, entry_of, iterated
 from bibank.clock import MAX_CLOCK_JUMP, Clock
+from bibank.commits import Commits
 from bibank.committer import Committer
 from bibank.errors import (
     ConfigurationError,
@@ -28,15 +28,11 @@ from bibank.errors import (
     StoreUnavailable,
 )
 from bibank.home import Home
-from bibank.journal.batches import PreparedBatch
 from bibank.journal.genesis import Opening
-from bibank.journal.machine import BalanceChange
 from bibank.keyring import LedgerKeyring
-from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
-from bibank.model.table import Table
 from bibank.opening import (
     Signing,
     Verify,
@@ -51,13 +47,12 @@ from bibank.opening import (
     take_clock,
     take_engine,
 )
-from bibank.outcomes import Committed, Outcomes
-from bibank.queries import Placer, Queries
 from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, KeyringVersion
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
+from bibank.stored_lines import Placer
 from bibank.verbs import Verbs
 
 logger = logging.getLogger("bibank")
@@ -66,7 +61,7 @@ Durability = Literal["sync", "none"]
 Entropy = Callable[[int], bytes]
 
 
-class Ledger(Queries, Verbs[JournalEntry]):
+class Ledger(Commits):
     """A double-entry ledger over a store. Safe to use from any number of threads.
 
     `Ledger.create`, `open` and `open_or_create` work on a directory, `in_memory` on nothing at all.
@@ -334,58 +329,12 @@ class Ledger(Queries, Verbs[JournalEntry]):
         except StoreUnavailable as error:
             logger.warning("%s; the next opening writes it again", error)
 
-    # ------------------------------------------------------------------ committing
-
-    def commit(self, entry: UnsignedEntry) -> JournalEntry:
-        """Commit one entry; it is durable when this returns.
-
-        Raises `InvalidInput` or `Refused` kinds, in which case nothing was changed, and
-        `StoreError` kinds.
-        """
-        return self._take(entry)
-
-    def commit_batch(self, entries: Iterable[UnsignedEntry]) -> tuple[JournalEntry, ...]:
-        """Commit entries all or nothing, each judged against the state left by the one before."""
-        sealed = self._committer.commit(PreparedBatch(entries_of(entries)))
-        return tuple(line for line in Committed(sealed).lines if isinstance(line, JournalEntry))
-
-    def commit_each(self, items: Iterable[Item]) -> Outcomes:
-        """Commit many independent entries, or small batches, with as few syncs as possible.
-
-        Each is judged on its own and is either `Committed` or `Refused`. Malformed items raise
-        `InvalidInput` before anything is committed.
-        """
-        single = PreparedBatch.single
-        batches = [
-            single(entry_of(item)) if isinstance(item, UnsignedEntry) else PreparedBatch(entries_of(item))
-            for item in iterated(items, "items are a sequence of UnsignedEntry or of batches")
-        ]
-        return Outcomes(self._committer.commit_each(batches))
-
-    def batch(self, *, correlation_id: str | UUID | None = None) -> Batch:
-        """Start a batch: the verbs of the ledger, committed together when the block ends."""
-        trace = self._correlation_id if correlation_id is None else correlation_id
-        return Batch(self.commit_batch, correlation_id=trace)
-
-    def preview(self, item: Item) -> Table[BalanceChange]:
-        """Say what committing an entry or a batch would do to each account, and do nothing.
-
-        Raises what the commit would raise.
-        """
-        entries = item if not isinstance(item, UnsignedEntry) else (item,)
-        return Table(self._committer.preview(PreparedBatch(entries_of(entries))), row_type=BalanceChange)
-
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
         trace = check_correlation_id(correlation_id)
         bound._assemble(self._committer, self._trust, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
         return bound
-
-    def _take(self, draft: UnsignedEntry) -> JournalEntry:
-        line = self._committer.commit(PreparedBatch.single(entry_of(draft))).view(0)
-        assert isinstance(line, JournalEntry)
-        return line
 
     @property
     def keyring(self) -> LedgerKeyring:

@@ -9,6 +9,7 @@ from bibank.errors import Refused
 from bibank.journal.batches import SealedBatch
 from bibank.model.entry import JournalEntry
 from bibank.model.record import JournalLine
+from bibank.write_group import StoredBatch
 
 
 class Committed:
@@ -16,7 +17,7 @@ class Committed:
 
     __slots__ = ("_sealed",)
 
-    def __init__(self, sealed: SealedBatch) -> None:
+    def __init__(self, sealed: SealedBatch | StoredBatch) -> None:
         self._sealed = sealed
 
     def __repr__(self) -> str:
@@ -41,7 +42,16 @@ class Committed:
     @property
     def entry(self) -> JournalEntry:
         """The item's first entry."""
-        return next(line for line in self.lines if isinstance(line, JournalEntry))
+        for index in range(len(self._sealed.lines)):
+            line = self._sealed.view(index)
+            if isinstance(line, JournalEntry):
+                return line
+        raise AssertionError("an item of records only is not committed here")
+
+    @property
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """The item's entries."""
+        return tuple(line for line in self.lines if isinstance(line, JournalEntry))
 
 
 class Outcomes(Sequence[Committed | Refused]):
@@ -49,7 +59,7 @@ class Outcomes(Sequence[Committed | Refused]):
 
     __slots__ = ("_outcomes", "_results")
 
-    def __init__(self, results: Iterable[SealedBatch | Committed | Refused]) -> None:
+    def __init__(self, results: Iterable[SealedBatch | StoredBatch | Committed | Refused]) -> None:
         self._results = tuple(results)
         self._outcomes: tuple[Committed | Refused, ...] | None = None
 
@@ -63,7 +73,8 @@ class Outcomes(Sequence[Committed | Refused]):
         """Give the outcomes, made when they are first looked at: most callers ask for refusals only."""
         if self._outcomes is None:
             self._outcomes = tuple(
-                Committed(result) if isinstance(result, SealedBatch) else result for result in self._results
+                Committed(result) if isinstance(result, SealedBatch | StoredBatch) else result
+                for result in self._results
             )
         return self._outcomes
 

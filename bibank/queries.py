@@ -10,30 +10,23 @@ from typing import Protocol
 from uuid import UUID
 
 from bibank.audit import AuditReport, Level, Pin, audit_lines
-from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, JournalError, UnknownSequence
+from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
 from bibank.journal.accounts import Account
-from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
-from bibank.journal.reference import line_hash
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
 from bibank.model.balance import AccountBalance, Balance
 from bibank.model.entry import JournalEntry
+from bibank.model.hold import Hold
 from bibank.model.lines import Head
 from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
+from bibank.stored_lines import Lines, Placer, checked_lines
 from bibank.write_group import DurableView
 
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
 """What a listing of entries prints; hashes and marks are in the rows."""
-
-
-class Lines(Protocol):
-    """The lines of a ledger, as far as they may be shown, or further."""
-
-    def read(self, *, after_sequence: int) -> Iterator[bytes]:
-        """Give the lines after a sequence that are there now, as exact bytes without newlines."""
 
 
 class Source(Protocol):
@@ -131,6 +124,14 @@ class Queries:
             ]
         return Table(rows, row_type=Balance)
 
+    def holds(self, owner: Owner | None = None) -> Table[Hold]:
+        """List the open holds, of all owners or of one, oldest first."""
+        owned = None if owner is None else _owned_prefix(owner)
+        with self._source.reading() as view:
+            holds = view.machine.links.durable_holds()
+        rows = [hold for hold in holds if owned is None or hold.account.text.startswith(owned)]
+        return Table(rows, row_type=Hold)
+
     def audit(self, *, level: Level = "chain", pin: Pin | None = None, workers: int = 1) -> AuditReport:
         """Read the whole journal again and recompute everything; `JournalCorrupt` where it breaks.
 
@@ -169,25 +170,10 @@ class Queries:
             last = view.head.sequence
             store = self._source.store
             lines = store.read(after_sequence=after_sequence)
-            ledger_id = view.machine.ledger_id
-        place = Placer(store)
-        prev_hash: str | None = None
-        for sequence in range(after_sequence + 1, last + 1):
-            data = next(lines, None)
-            try:
-                if data is None:
-                    raise InvalidValue("the journal ends before this line")
-                line = decode_line(data)
-                if line.sequence != sequence:
-                    raise InvalidValue(f"sequence {line.sequence}, expected {sequence}")
-                if line_hash(line, ledger_id=ledger_id) != line.hash:
-                    raise InvalidValue("the line's hash is not that of its content")
-                if prev_hash not in (None, line.prev_hash):
-                    raise InvalidValue("prev_hash is not the hash of the line before")
-                prev_hash = line.hash
-            except InvalidValue as error:
-                raise place(JournalCorrupt(str(error), sequence=sequence)) from error
-            yield line
+            ledger_id = view.machine.ledger_id_at
+        yield from checked_lines(
+            lines, first=after_sequence + 1, last=last, ledger_id=ledger_id, place=Placer(store)
+        )
 
 
 def check_sequence(sequence: int, *, minimum: int) -> int:
@@ -197,6 +183,13 @@ def check_sequence(sequence: int, *, minimum: int) -> int:
     if sequence < minimum:
         raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
     return sequence
+
+
+def _owned_prefix(owner: Owner) -> str:
+    """Give what the keys of an owner's accounts begin with; of one asset only where an account is given."""
+    if isinstance(owner, AccountKey):
+        return owner.text.rpartition(":")[0] + ":"
+    return f"LIAB:USER:{owner_id(owner)}:"
 
 
 def _balance(asset: str, *, available: int, pending: int) -> Balance:
@@ -210,17 +203,3 @@ def _balance(asset: str, *, available: int, pending: int) -> Balance:
 
 def _account_balance(view: DurableView, account: Account) -> AccountBalance:
     return AccountBalance(account=account.key, balance=SignedAmount.from_units(view.balance(account)))
-
-
-class Placer:
-    """Adds file and line to an error where the store knows them."""
-
-    def __init__(self, store: Lines) -> None:
-        self._locate = getattr(store, "locate", None)
-
-    def __call__(self, error: JournalError) -> JournalError:
-        """Give the same error, placed."""
-        if self._locate is None or error.file is not None:
-            return error
-        file, line = self._locate(error.sequence)
-        return type(error)(error.reason, sequence=error.sequence, file=file, line=line)

@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from bibank.errors import BibankError, JournalCorrupt, JournalError, LedgerClosed, LedgerPoisoned
 from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.link_book import LinkBook
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reader import LineReader
 from bibank.model.account import AccountKey
@@ -77,7 +78,9 @@ class Trial:
     def __init__(self, machine: LedgerMachine, trust: KeyringTrust, sink: Sink) -> None:
         self.position = machine.position.copy()
         self.trust = trust.copy(sink)
-        self._reader = LineReader(_TrialBook(machine.book), self.position, RiskEngine(), self.trust)
+        self._reader = LineReader(
+            _TrialBook(machine.book), LinkBook(), self.position, RiskEngine(), self.trust
+        )
         self._reader.ledger_id = machine.ledger_id
 
     def accept(self, line: bytes, spot: Spot) -> None:

@@ -3,34 +3,74 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from bibank.journal import drafts
+from bibank.calls import Call
+from bibank.errors import InvalidType
+from bibank.journal import drafts, hold_drafts, trade_drafts
+from bibank.journal.reversals import reversal
 from bibank.model.account import Owner
-from bibank.model.entry import UnsignedEntry
+from bibank.model.amount import Amount
+from bibank.model.entry import JournalEntry, UnsignedEntry
+from bibank.model.hold import Hold, Payee
 from bibank.model.identifier import check_correlation_id
 from bibank.model.json_value import EMPTY_MAP
 from bibank.model.money import Money
+from bibank.model.trade import FeeKind, Given, TradeFee, sums
 
-Taken = TypeVar("Taken")
+One = TypeVar("One")
+Many = TypeVar("Many")
+Traded = TypeVar("Traded")
+Held = TypeVar("Held")
+
+Metadata = Mapping[str, object]
 
 
-class Verbs(ABC, Generic[Taken]):
-    """Turns each verb into a draft and takes it.
+class Verbs(ABC, Generic[One, Many, Traded, Held]):
+    """Turns each verb into a call and takes it.
 
     Parties stand in the order payer, payee; an id means that user's AVAILABLE account, an
     `AccountKey` exactly that account. `correlation_id` is required unless it was bound; the ledger
-    never makes one up (phase 1, 13.1).
+    never makes one up (phase 1, 13.1). `idempotency_key` makes a retry safe: the second try gives what
+    the first committed. `effective_at` is when it counts (aware UTC), where that is not when it is
+    recorded. Every verb raises `InvalidInput` kinds before anything is changed.
     """
 
     def __init__(self, *, correlation_id: str | UUID | None) -> None:
         self._correlation_id = None if correlation_id is None else check_correlation_id(correlation_id)
 
     @abstractmethod
-    def _take(self, draft: UnsignedEntry) -> Taken:
-        """Do with a draft what this object is for."""
+    def _one(self, call: Call, key: str | UUID | None) -> One:
+        """Take a call of one entry."""
+
+    @abstractmethod
+    def _many(self, call: Call, key: str | UUID | None) -> Many:
+        """Take a call of one or more entries."""
+
+    @abstractmethod
+    def _traded(self, call: Call, key: str | UUID | None) -> Traded:
+        """Take a trade and its fees."""
+
+    @abstractmethod
+    def _held(self, call: Call, key: str | UUID | None) -> Held:
+        """Take the opening of a hold."""
+
+    @abstractmethod
+    def _hold_of(self, hold_id: int) -> Hold:
+        """Find a hold by the line that opened it, also when it has ended."""
+
+    @abstractmethod
+    def _entry_of(self, sequence: int) -> JournalEntry:
+        """Find a committed entry."""
+
+    def _trace(self, correlation_id: str | UUID | None) -> str:
+        return check_correlation_id(self._correlation_id if correlation_id is None else correlation_id)
+
+    # ------------------------------------------------------------------ money in, out and across
 
     def deposit(
         self,
@@ -38,11 +78,16 @@ class Verbs(ABC, Generic[Taken]):
         money: Money | str,
         *,
         correlation_id: str | UUID | None = None,
-        metadata: Mapping[str, object] = EMPTY_MAP,
-    ) -> Taken:
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> One:
         """Money enters from outside: debit the vault, credit the owner."""
         trace = self._trace(correlation_id)
-        return self._take(drafts.deposit(owner, money, correlation_id=trace, metadata=metadata))
+        draft = drafts.deposit(
+            owner, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        return self._one(_moved("deposit", {"owner": owner}, money, draft, effective_at), idempotency_key)
 
     def withdraw(
         self,
@@ -50,11 +95,16 @@ class Verbs(ABC, Generic[Taken]):
         money: Money | str,
         *,
         correlation_id: str | UUID | None = None,
-        metadata: Mapping[str, object] = EMPTY_MAP,
-    ) -> Taken:
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> One:
         """Money leaves: debit the owner, credit the vault."""
         trace = self._trace(correlation_id)
-        return self._take(drafts.withdrawal(owner, money, correlation_id=trace, metadata=metadata))
+        draft = drafts.withdrawal(
+            owner, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        return self._one(_moved("withdraw", {"owner": owner}, money, draft, effective_at), idempotency_key)
 
     def transfer(
         self,
@@ -63,11 +113,216 @@ class Verbs(ABC, Generic[Taken]):
         money: Money | str,
         *,
         correlation_id: str | UUID | None = None,
-        metadata: Mapping[str, object] = EMPTY_MAP,
-    ) -> Taken:
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> One:
         """Money moves between two owners: debit the payer, credit the payee."""
         trace = self._trace(correlation_id)
-        return self._take(drafts.transfer(payer, payee, money, correlation_id=trace, metadata=metadata))
+        draft = drafts.transfer(
+            payer, payee, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        parties = {"payer": payer, "payee": payee}
+        return self._one(_moved("transfer", parties, money, draft, effective_at), idempotency_key)
 
-    def _trace(self, correlation_id: str | UUID | None) -> str:
-        return check_correlation_id(self._correlation_id if correlation_id is None else correlation_id)
+    # ------------------------------------------------------------------ trades and fees
+
+    def trade(
+        self,
+        *,
+        maker: Owner,
+        maker_gives: Given,
+        taker: Owner,
+        taker_gives: Given,
+        fees: Sequence[TradeFee] = (),
+        trade_id: str | UUID | None = None,
+        base: str | None = None,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> Traded:
+        """Two owners swap two assets, and pay fees in the same atomic batch (phase 2, sections 2 and 3.5).
+
+        What a side gives is a sum, or several sums of one asset, a leg each. `base` names the asset that
+        the price is of: what the maker receives, unless given. `trade_id` is the correlation id, unless
+        given. Each fee is an entry of its own that names the trade's sequence.
+        """
+        trace = self._trace(correlation_id)
+        entry = trade_drafts.trade(
+            maker=maker,
+            maker_gives=maker_gives,
+            taker=taker,
+            taker_gives=taker_gives,
+            trade_id=trade_id,
+            base=base,
+            correlation_id=trace,
+            effective_at=effective_at,
+            metadata=metadata,
+        )
+        charged = [
+            trade_drafts.fee(
+                fee.payer, fee.money, kind=fee.kind, correlation_id=trace, effective_at=effective_at
+            )
+            for fee in _check_fees(fees)
+        ]
+        arguments = {
+            "maker": maker,
+            "maker_gives": sums(maker_gives),
+            "taker": taker,
+            "taker_gives": sums(taker_gives),
+            "fees": fees,
+            "trade_id": trade_id,
+            "base": base,
+            "effective_at": effective_at,
+            "metadata": metadata,
+        }
+        return self._traded(Call("trade", arguments, (entry, *charged)), idempotency_key)
+
+    def fee(
+        self,
+        payer: Owner,
+        money: Money | str,
+        *,
+        kind: FeeKind = FeeKind.TRADING,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> One:
+        """An owner pays the house: debit the payer, credit the revenue account of the kind (phase 2, 3)."""
+        trace = self._trace(correlation_id)
+        draft = trade_drafts.fee(
+            payer, money, kind=kind, correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        call = _moved("fee", {"payer": payer, "kind": kind}, money, draft, effective_at)
+        return self._one(call, idempotency_key)
+
+    # ------------------------------------------------------------------ holds
+
+    def hold(
+        self,
+        owner: Owner,
+        money: Money | str,
+        *,
+        to: Payee,
+        expires_at: datetime | None = None,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> Held:
+        """Keep money for a payee: it moves from AVAILABLE to LOCKED, still the owner's until it is posted.
+
+        `to` is an owner, an exact LIAB account, or `WITHDRAWAL` for money that will leave the ledger. From
+        `expires_at` on (aware UTC; None for never) it can only be voided.
+        """
+        trace = self._trace(correlation_id)
+        draft = hold_drafts.hold(
+            owner,
+            money,
+            to=to,
+            expires_at=expires_at,
+            correlation_id=trace,
+            effective_at=effective_at,
+            metadata=metadata,
+        )
+        parties = {"owner": owner, "to": draft.links.to_metadata(), "expires_at": expires_at}
+        return self._held(_moved("hold", parties, money, draft, effective_at), idempotency_key)
+
+    def post_hold(
+        self,
+        hold_id: int,
+        amount: Amount | Decimal | str | int | None = None,
+        *,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> Many:
+        """Pay the payee from a hold, all of it or an amount; the rest returns to the owner in the same batch.
+
+        Raises `HoldNotOpen` when it was ended before, `HoldExpired` when only voiding it is left.
+        """
+        trace = self._trace(correlation_id)
+        paid = _amount(amount)
+        opened = self._hold_of(hold_id)
+        entries = hold_drafts.post_hold(
+            opened, paid, correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        arguments = {"hold": hold_id, "amount": paid, "effective_at": effective_at, "metadata": metadata}
+        return self._many(Call("post_hold", arguments, entries), idempotency_key)
+
+    def void_hold(
+        self,
+        hold_id: int,
+        *,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> Many:
+        """Give all of a hold back to its owner. Raises `HoldNotOpen` when it was ended before."""
+        trace = self._trace(correlation_id)
+        entries = hold_drafts.void_hold(
+            self._hold_of(hold_id), correlation_id=trace, effective_at=effective_at, metadata=metadata
+        )
+        arguments = {"hold": hold_id, "effective_at": effective_at, "metadata": metadata}
+        return self._many(Call("void_hold", arguments, entries), idempotency_key)
+
+    # ------------------------------------------------------------------ reversals
+
+    def reverse(
+        self,
+        sequence: int,
+        amount: Amount | Decimal | str | int | None = None,
+        *,
+        correlation_id: str | UUID | None = None,
+        idempotency_key: str | UUID | None = None,
+        effective_at: datetime | None = None,
+        metadata: Metadata = EMPTY_MAP,
+    ) -> One:
+        """Take a committed entry back by a new one with the sides swapped; or an `amount` of it.
+
+        A part can be taken of entries with one asset and two postings, and parts sum at most to the whole.
+        Raises `NotReversible` for entries that have their own endings (genesis, adjustments, what belongs
+        to a hold, reversals), `AlreadyReversed` when less is left than is asked for.
+        """
+        trace = self._trace(correlation_id)
+        part = _amount(amount)
+        original = self._entry_of(sequence)
+        draft = reversal(original, part, correlation_id=trace, effective_at=effective_at, metadata=metadata)
+        arguments = {
+            "sequence": sequence,
+            "amount": part,
+            "effective_at": effective_at,
+            "metadata": metadata,
+        }
+        call = Call("reverse", arguments, (draft,), originals={sequence: original})
+        return self._one(call, idempotency_key)
+
+
+def _moved(
+    verb: str,
+    arguments: Mapping[str, object],
+    money: Money | str,
+    draft: UnsignedEntry,
+    effective_at: datetime | None,
+) -> Call:
+    arguments = {
+        **arguments,
+        "money": Money.of(money),
+        "effective_at": effective_at,
+        "metadata": draft.metadata,
+    }
+    return Call(verb, arguments, (draft,))
+
+
+def _amount(value: Amount | Decimal | str | int | None) -> Amount | None:
+    return value if value is None or isinstance(value, Amount) else Amount(value)
+
+
+def _check_fees(fees: Sequence[TradeFee]) -> Sequence[TradeFee]:
+    if isinstance(fees, TradeFee) or not all(isinstance(fee, TradeFee) for fee in fees):
+        raise InvalidType("fees are a sequence of TradeFee(payer, money)")
+    return fees

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from bibank.errors import BibankError
 from bibank.journal.accounts import Account
 from bibank.journal.batches import SealedBatch
-from bibank.journal.machine import LedgerMachine
-from bibank.journal.position import Position
+from bibank.journal.machine import LedgerMachine, MachineMark
 from bibank.model.lines import Head
+from bibank.model.record import JournalLine
 from bibank.signing.lines import LineSigner
 from bibank.store.jsonl.repair import SetAside
 
@@ -28,7 +28,7 @@ class WriteGroup:
 
     __slots__ = ("batches", "error", "mark", "recovered", "settled", "signer")
 
-    def __init__(self, mark: tuple[Position, int], signer: LineSigner | None) -> None:
+    def __init__(self, mark: MachineMark, signer: LineSigner | None) -> None:
         self.mark = mark
         self.signer = signer
         self.batches: list[SealedBatch] = []
@@ -82,3 +82,17 @@ class DurableView:
         """Give the accounts whose key begins with a text, sorted by key."""
         found = self.machine.book.with_prefix(prefix)
         return (account for account in found if account not in self._made)
+
+
+class StoredBatch:
+    """A batch that was found in the journal: its lines, as they were read."""
+
+    __slots__ = ("first", "lines")
+
+    def __init__(self, lines: tuple[JournalLine, ...]) -> None:
+        self.lines = lines
+        self.first = lines[0].sequence
+
+    def view(self, index: int) -> JournalLine:
+        """Give one line."""
+        return self.lines[index]

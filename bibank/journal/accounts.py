@@ -12,7 +12,7 @@ from itertools import islice
 
 from sortedcontainers import SortedList
 
-from bibank.model.account import AccountCategory, AccountKey, Side
+from bibank.model.account import LOCKED, AccountCategory, AccountKey, Side
 from bibank.model.amount import MIN_UNITS
 
 _FLOORED = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
@@ -20,13 +20,14 @@ _FLOORED = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
 
 
 class AccountClass:
-    """What all accounts of one category and asset share."""
+    """What all accounts of one category and asset share; those of held money are a class of their own."""
 
-    __slots__ = ("asset", "category", "debit_sign", "floor")
+    __slots__ = ("asset", "category", "debit_sign", "floor", "is_locked")
 
-    def __init__(self, category: AccountCategory, asset: str) -> None:
+    def __init__(self, category: AccountCategory, asset: str, is_locked: bool) -> None:  # noqa: FBT001 - a key of the book's table
         self.category = category
         self.asset = asset
+        self.is_locked = is_locked
         self.debit_sign = 1 if category.normal_balance is Side.DEBIT else -1
         self.floor = 0 if category in _FLOORED else MIN_UNITS
 
@@ -60,7 +61,7 @@ class AccountBook:
 
     def __init__(self) -> None:
         self._by_text: dict[str, Account] = {}
-        self._classes: dict[tuple[AccountCategory, str], AccountClass] = {}
+        self._classes: dict[tuple[AccountCategory, str, bool], AccountClass] = {}
         self._sorted: SortedList[str] = SortedList()
         self.find = self._by_text.get
         """Look an account up by the text of its key; None when it does not exist."""
@@ -73,7 +74,7 @@ class AccountBook:
 
     def make(self, key: AccountKey) -> Account:
         """Make an account that is not in the book yet; :meth:`add` puts it there."""
-        kind = (key.category, key.asset)
+        kind = (key.category, key.asset, key.sub_account == LOCKED)
         klass = self._classes.get(kind)
         if klass is None:
             klass = self._classes[kind] = AccountClass(*kind)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bibank.errors import EntryTooLarge, InvalidType
+from bibank.errors import EntryTooLarge, InvalidType, InvalidValue
 from bibank.journal.accounts import Account
 from bibank.journal.codec import MAX_BATCH_LINES
 from bibank.journal.encoder import entry_payload, record_payload
 from bibank.journal.everyday import SIGNATURES, read_signature
 from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent, check_written
+from bibank.journal.links import check_links
 from bibank.journal.records import check_record
 from bibank.model.account import Side
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
-from bibank.model.json_value import FrozenMap, encode_string
+from bibank.model.json_value import encode_string
 from bibank.model.lines import Head
+from bibank.model.links import NO_LINKS, IdempotencyMark
 from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord
 from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 
 Draft = UnsignedEntry | UnsignedRecord
 """What a batch is made of."""
+
+EMPTY_ORIGINALS: Mapping[int, JournalEntry] = {}
 
 _DEBIT = Side.DEBIT
 
@@ -36,14 +40,26 @@ class PreparedBatch:
     Raises `InvalidType`, `IntentViolation`, `EntryTooLarge` when there are too many.
     """
 
-    __slots__ = ("drafts",)
+    __slots__ = ("drafts", "key", "originals")
 
-    def __init__(self, drafts: Iterable[Draft]) -> None:
+    def __init__(
+        self,
+        drafts: Iterable[Draft],
+        *,
+        key: IdempotencyMark | None = None,
+        originals: Mapping[int, JournalEntry] = EMPTY_ORIGINALS,
+    ) -> None:
         self.drafts = tuple(drafts)
         if not 1 <= len(self.drafts) <= MAX_BATCH_LINES:
             raise EntryTooLarge(f"a batch holds 1 to {MAX_BATCH_LINES} lines, not {len(self.drafts)}")
         for draft in self.drafts:
             _check_draft(draft)
+        self.originals = originals
+        """The entries that are reversed here, by sequence."""
+        self.key = key
+        """The key of the request, which stands on the first entry."""
+        if key is not None:
+            self.drafts = _keyed(self.drafts, key)
 
     @classmethod
     def single(cls, draft: UnsignedEntry) -> PreparedBatch:
@@ -51,12 +67,29 @@ class PreparedBatch:
         _check_draft(draft)
         self = cls.__new__(cls)
         self.drafts = (draft,)
+        self.key = None
+        self.originals = EMPTY_ORIGINALS
         return self
+
+
+def _keyed(drafts: Sequence[Draft], key: IdempotencyMark) -> tuple[Draft, ...]:
+    """Put a key on the first entry of a batch."""
+    entries = [index for index, draft in enumerate(drafts) if isinstance(draft, UnsignedEntry)]
+    if not entries:
+        raise InvalidValue("an idempotency key stands on an entry, and this batch has none")
+    first = entries[0]
+    bearer = drafts[first]
+    assert isinstance(bearer, UnsignedEntry)
+    return (*drafts[:first], bearer.with_key(key), *drafts[first + 1 :])
 
 
 def _check_draft(draft: Draft) -> None:
     if type(draft) is UnsignedEntry:
         postings = draft.postings
+        if draft.links is not NO_LINKS:
+            if draft.links.idempotency is not None:
+                raise InvalidValue("a key belongs to a whole request; give it as idempotency_key")
+            check_links(draft.intent, postings, draft.links)
         if len(postings) == 2:
             categories = TWO_POSTING_CATEGORIES.get(draft.intent)
             if categories is not None:
@@ -68,7 +101,7 @@ def _check_draft(draft: Draft) -> None:
                     and debit.account.text != credit.account.text
                 ):
                     return
-        check_intent(draft.intent, postings, draft.metadata)
+        check_intent(draft.intent, postings, draft.whole_metadata)
         check_written(draft.intent, postings)
     elif type(draft) is UnsignedRecord:
         check_record(draft.kind, draft.body)
@@ -152,13 +185,13 @@ class SealedBatch:
             "hash": self.digests[index],
             "timestamp": self.moment,
             "correlation_id": draft.correlation_id,
-            "causality_id": None,
+            "causality_id": _cause_text(draft),
             "batch": BatchMark(first=self.first, size=len(self.lines), group=self.group, cover=self.cover),
             "signatures": self.signatures(index),
         }
         if isinstance(draft, UnsignedEntry):
             return JournalEntry(
-                **common, intent=draft.intent, postings=draft.postings, metadata=full_metadata(draft)
+                **common, intent=draft.intent, postings=draft.postings, metadata=draft.whole_metadata
             )
         return JournalRecord(**common, kind=draft.kind, subject=draft.subject, body=draft.body)
 
@@ -173,11 +206,9 @@ class SealedBatch:
         return (signature,)
 
 
-def full_metadata(draft: UnsignedEntry) -> FrozenMap:
-    """Give the metadata as it stands in the line: the free part and what typed fields add."""
-    if draft.genesis is None:
-        return draft.metadata
-    return FrozenMap({**draft.metadata, **draft.genesis.to_metadata()})
+def _cause_text(draft: Draft) -> str | None:
+    cause = draft.cause if isinstance(draft, UnsignedEntry) else None
+    return None if cause is None else str(cause)
 
 
 def stamp_draft(draft: Draft, sequence: int, moment: datetime) -> StampedLine:
@@ -188,9 +219,9 @@ def stamp_draft(draft: Draft, sequence: int, moment: datetime) -> StampedLine:
             timestamp=moment,
             intent=draft.intent,
             correlation_id=draft.correlation_id,
-            causality_id=None,
+            causality_id=_cause_text(draft),
             postings=draft.postings,
-            metadata=full_metadata(draft),
+            metadata=draft.whole_metadata,
         )
     return StampedRecord(
         sequence=sequence,

@@ -14,15 +14,15 @@ import json
 import re
 from typing import Any, NoReturn, TypeVar
 
-from bibank.errors import BibankError, InvalidEntry, InvalidMetadata, InvalidValue, MalformedLine, excerpt
+from bibank.errors import BibankError, InvalidEntry, InvalidValue, MalformedLine, excerpt
 from bibank.journal.intents import check_intent
+from bibank.journal.links import check_links
 from bibank.journal.records import check_record
 from bibank.journal.reference import encode_line
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import Amount
 from bibank.model.entry import (
     MAX_POSTINGS,
-    RESERVED_PREFIX,
     BatchMark,
     JournalEntry,
     Posting,
@@ -32,6 +32,7 @@ from bibank.model.entry import (
 from bibank.model.identifier import check_identifier
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, FrozenMap, check_encodable_text, freeze
 from bibank.model.lines import GENESIS_PREV_HASH
+from bibank.model.links import EntryLinks
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.signature import MAX_SIGNATURES, EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import parse_timestamp
@@ -199,16 +200,11 @@ def check_structure(intent: TransactionIntent, postings: tuple[Posting, ...], me
             raise InvalidEntry(f"{len(postings)} postings, over the limit of {MAX_POSTINGS}")
         if len(postings) < 2:
             raise InvalidEntry(f"{len(postings)} postings, double entry needs at least 2")
-        _check_reserved(metadata)
+        links = EntryLinks.from_metadata(metadata)
+        if links is not None:
+            check_links(intent, postings, links)
     check_totals((p.account.asset, p.amount.units, p.side is Side.DEBIT) for p in postings)
     check_intent(intent, postings, metadata)
-
-
-def _check_reserved(metadata: FrozenMap) -> None:
-    """Refuse what a later version wrote for its own ends: read here, the line would mean another thing."""
-    for name in metadata:
-        if name.startswith(RESERVED_PREFIX):
-            raise InvalidMetadata(f"metadata.{name} is not known to this version")
 
 
 def read_metadata(value: object) -> FrozenMap:

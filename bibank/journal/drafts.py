@@ -1,7 +1,7 @@
 """Drafts: the everyday entries, written out as postings.
 
 Public as `bibank.drafts`. Each gives an `UnsignedEntry` that can be committed alone or in a batch
-with others.
+with others. `effective_at` is when it counts, where that is not when it is recorded: aware UTC.
 
 >>> draft = transfer("ALICE", "BOB", "5 USDT", correlation_id="r1")
 >>> [(str(p.account), p.side.value) for p in draft.postings]
@@ -11,6 +11,7 @@ with others.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from uuid import UUID
@@ -20,9 +21,8 @@ from bibank.model.amount import Amount
 from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
 from bibank.model.genesis import GenesisMark
 from bibank.model.json_value import EMPTY_MAP
+from bibank.model.links import NO_LINKS, EntryLinks
 from bibank.model.money import Money
-
-__all__ = ["deposit", "genesis", "transfer", "withdrawal"]
 
 
 @lru_cache(maxsize=1024)
@@ -62,6 +62,7 @@ def _two_postings(
     credit: AccountKey,
     amount: Amount,
     correlation_id: str | UUID,
+    effective_at: datetime | None,
     metadata: Mapping[str, object],
 ) -> UnsignedEntry:
     return UnsignedEntry(
@@ -69,7 +70,13 @@ def _two_postings(
         correlation_id=correlation_id,
         postings=(Posting(debit, amount, Side.DEBIT), Posting(credit, amount, Side.CREDIT)),
         metadata=metadata,
+        links=effective(effective_at),
     )
+
+
+def effective(at: datetime | None) -> EntryLinks:
+    """Give the links of an entry that has none but, perhaps, the time when it counts."""
+    return NO_LINKS if at is None else EntryLinks(effective_at=at)
 
 
 def deposit(
@@ -77,6 +84,7 @@ def deposit(
     money: Money | str,
     *,
     correlation_id: str | UUID,
+    effective_at: datetime | None = None,
     metadata: Mapping[str, object] = EMPTY_MAP,
 ) -> UnsignedEntry:
     """Money enters from outside: debit the vault, credit the owner."""
@@ -87,6 +95,7 @@ def deposit(
         party_account(owner, asset=money.asset),
         money.amount,
         correlation_id,
+        effective_at,
         metadata,
     )
 
@@ -96,6 +105,7 @@ def withdrawal(
     money: Money | str,
     *,
     correlation_id: str | UUID,
+    effective_at: datetime | None = None,
     metadata: Mapping[str, object] = EMPTY_MAP,
 ) -> UnsignedEntry:
     """Money leaves: debit the owner, credit the vault."""
@@ -106,6 +116,7 @@ def withdrawal(
         vault_account(money.asset),
         money.amount,
         correlation_id,
+        effective_at,
         metadata,
     )
 
@@ -116,6 +127,7 @@ def transfer(
     money: Money | str,
     *,
     correlation_id: str | UUID,
+    effective_at: datetime | None = None,
     metadata: Mapping[str, object] = EMPTY_MAP,
 ) -> UnsignedEntry:
     """Money moves between two owners: debit the payer, credit the payee."""
@@ -126,5 +138,6 @@ def transfer(
         party_account(payee, asset=money.asset),
         money.amount,
         correlation_id,
+        effective_at,
         metadata,
     )

@@ -7,6 +7,7 @@ spelled in any other way, gives None or does not compare equal, and goes the slo
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from bibank.journal.codec import MAX_LINE_BYTES
@@ -28,6 +29,13 @@ SIGNATURES = ',"signatures":['
 """What begins the signatures of a line, which end it."""
 _SIGNATURE_PARTS = 23
 _ALGORITHMS = {algorithm.value: algorithm for algorithm in SignatureAlgorithm}
+
+_LONE_KEY = re.compile(
+    r'\{"bb\.idempotency_digest":"[0-9a-f]{64}",'
+    rf'"bb\.idempotency_key":"([ -!#-\[\]-~]{{1,{MAX_ID_LENGTH}}})"\}}',
+    re.ASCII,
+)
+"""A key with a quote or a backslash goes the slow way."""
 
 
 Pieces = tuple[str, str, str, str, str, int, str | None, str, str, str, str, str, str]
@@ -87,6 +95,12 @@ def take_apart(data: bytes, *, sequence: int, group: int) -> Pieces | None:
         metadata,
         signature,
     )
+
+
+def read_lone_key(metadata: str) -> str | None:
+    """Read the key of metadata that holds an idempotency key, spelled canonically, and nothing else."""
+    found = _LONE_KEY.fullmatch(metadata)
+    return found[1] if found is not None else None
 
 
 def read_signature(text: str, *, timestamp: str, moment: datetime) -> EntrySignature | None:

@@ -9,10 +9,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+import attrs
+
 from bibank.errors import Refused
 from bibank.journal.accounts import Account, AccountBook
-from bibank.model.entry import UnsignedEntry
+from bibank.journal.link_book import LinkBook
+from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.stamped import StampedLine
+
+
+@attrs.frozen
+class Past:
+    """What earlier lines mean for an entry: the holds, reversals and keys, and the entry that it reverses."""
+
+    links: LinkBook
+    original: JournalEntry | None
+
 
 Moves = Sequence[tuple[Account, int]]
 """Each account that an entry touches, once, with the change of its balance in units."""
@@ -30,9 +42,19 @@ class RiskGate(Protocol):
         """Whether `apply` has to be called at all."""
 
     def judge(
-        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+        self,
+        entry: UnsignedEntry,
+        moves: Moves,
+        book: AccountBook,
+        *,
+        past: Past,
+        sequence: int,
+        now: datetime,
     ) -> Refused | None:
-        """Judge an entry against the balances in `book`; None lets it pass."""
+        """Judge an entry against the balances in `book` and the past; None lets it pass."""
+
+    def judge_end(self, cited: Sequence[int], links: LinkBook) -> Refused | None:
+        """Judge the end of a batch that cited the holds of these sequences."""
 
     def apply(self, line: StampedLine) -> None:
         """Take note of a line that passed, or that was read from the journal."""

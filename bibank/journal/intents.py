@@ -141,26 +141,30 @@ def _trade_fields(postings: Sequence[Posting], metadata: Metadata) -> str | None
     return None
 
 
+def _revenues(postings: Sequence[Posting]) -> list[Posting]:
+    return [posting for posting in postings if posting.account.category is REVENUE]
+
+
 def _fee_account(postings: Sequence[Posting], metadata: Metadata) -> str | None:
     assets = {p.account.asset for p in postings}
     if len(assets) != 1:
         return f"{len(assets)} assets ({_some(assets)}), it must be one"
-    for account in (p.account for p in _credits(postings)):
+    for account in (p.account for p in _revenues(postings)):
         if account.segment != "SYSTEM" or account.id != "FEE":
-            return f"{account} is credited, it must be REV:SYSTEM:FEE:{account.asset}:<KIND>"
+            return f"{account} earns it, it must be REV:SYSTEM:FEE:{account.asset}:<KIND>"
         if account.sub_account not in (*FEE_KINDS, LEGACY_FEE_KIND):
             return f"{account.sub_account} is no kind of fee; use one of {' '.join(FEE_KINDS)}"
     return None
 
 
 def _fee_fields(postings: Sequence[Posting], metadata: Metadata) -> str | None:
-    credits = _credits(postings)
-    kinds = {p.account.sub_account for p in credits}
+    revenues = _revenues(postings)
+    kinds = {p.account.sub_account for p in revenues}
     if len(kinds) != 1:
         return f"{len(kinds)} kinds of fee ({_some(kinds)}), it must be one"
     expected = {
-        "fee_amount": units_to_text(sum(p.amount.units for p in credits)),
-        "fee_asset": credits[0].account.asset,
+        "fee_amount": units_to_text(sum(p.amount.units for p in revenues)),
+        "fee_asset": revenues[0].account.asset,
         "fee_type": kinds.pop().lower(),
     }
     for name, text in expected.items():
@@ -207,6 +211,9 @@ INTENT_TABLE: Mapping[TransactionIntent, IntentRule] = {
     TransactionIntent.ADJUSTMENT: _row(_ANY, _ANY, 2, _adjustment_fields),
 }
 
+REVERSED_FEE = _row({REVENUE}, {LIABILITY}, 2, _fee_account, _fee_fields)
+"""The row of a fee with `bb.reverses`: its sides are swapped."""
+
 TWO_POSTING_CATEGORIES: Mapping[TransactionIntent, tuple[AccountCategory, AccountCategory]] = {
     TransactionIntent.DEPOSIT: (ASSET, LIABILITY),
     TransactionIntent.WITHDRAWAL: (LIABILITY, ASSET),
@@ -229,6 +236,8 @@ def check_intent(intent: TransactionIntent, postings: Sequence[Posting], metadat
     bibank.errors.IntentViolation: transfer: REV:SYSTEM:FEE:USD:TRADING is credited; allowed ... LIAB
     """
     rule = INTENT_TABLE[intent]
+    if intent is TransactionIntent.FEE and "bb.reverses" in metadata:
+        rule = REVERSED_FEE
     if len(postings) < rule.minimum_postings:
         raise IntentViolation(
             intent=intent, reason=f"{len(postings)} postings, it needs at least {rule.minimum_postings}"

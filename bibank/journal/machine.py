@@ -27,33 +27,28 @@ from bibank.errors import (
 )
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.batches import Draft, PreparedBatch, SealedBatch, stamp_draft
-from bibank.journal.codec import MAX_LINE_BYTES
-from bibank.journal.encoder import (
-    _amount_texts,
-    amount_text,
-    entry_hash,
-    entry_line,
-    lone_mark_json,
-    mark_json,
-    record_hash,
-    record_line,
-)
-from bibank.journal.gate import Moves, RiskGate
+from bibank.journal.encoder import _amount_texts, amount_text, lone_mark_json
+from bibank.journal.gate import Moves, Past, RiskGate
 from bibank.journal.genesis import check_founding, check_place, read_adopted
+from bibank.journal.link_book import LinkBook
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
+from bibank.journal.sealing import seal_batch, seal_entry
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
-from bibank.model.entry import BatchMark, TransactionIntent, UnsignedEntry
-from bibank.model.json_value import canonical_text, encode_string
+from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
+from bibank.model.json_value import canonical_text
 from bibank.model.lines import Head
+from bibank.model.links import NO_LINKS
 from bibank.model.record import RecordKind, UnsignedRecord
 from bibank.model.timestamp import check_utc, format_timestamp
 
 _DEBIT = Side.DEBIT
 _GENESIS = TransactionIntent.GENESIS
 _ADJUSTMENT = TransactionIntent.ADJUSTMENT
+_FEE = TransactionIntent.FEE
+_TRADE = TransactionIntent.TRADE
 
 
 @attrs.frozen(kw_only=True)
@@ -65,17 +60,28 @@ class BalanceChange:
     after: SignedAmount
 
 
+@attrs.frozen
+class MachineMark:
+    """Where a machine stands, for taking back what comes after: its position, its rules, its links."""
+
+    position: Position
+    rules: int
+    links: int
+
+
 class LedgerMachine:
-    """The state of one ledger: position, accounts, and the rules' memory behind the gate."""
+    """The state of one ledger: position, accounts, links, and the rules' memory behind the gate."""
 
     def __init__(self, gate: RiskGate, trust: TrustGate) -> None:
         self._gate = gate
         self._trust = trust
         self.book = AccountBook()
+        self.links = LinkBook()
         self.position = Position()
+        self._past = Past(self.links, None)
         self.cover: str | None = None
         """What the marks of sealed lines say of their signatures: "group", or nothing."""
-        self._reader = LineReader(self.book, self.position, gate, trust)
+        self._reader = LineReader(self.book, self.links, self.position, gate, trust)
 
     @property
     def entries(self) -> int:
@@ -90,6 +96,10 @@ class LedgerMachine:
     @property
     def ledger_id(self) -> str:
         """The ledger's id; empty before genesis."""
+        return self._reader.ledger_id
+
+    def ledger_id_at(self, sequence: int) -> str:
+        """Tell under which ledger id the line of a sequence is hashed."""
         return self._reader.ledger_id
 
     @property
@@ -109,9 +119,11 @@ class LedgerMachine:
         if not self.position.sequence:
             check_founding(drafts)
         timestamp, moment = self._stamp(now)
-        if len(drafts) == 1 and type(drafts[0]) is UnsignedEntry and not self._gate.remembers:
-            return self._propose_one(drafts, drafts[0], timestamp, moment)
-        sealed = self._propose_many(drafts, timestamp, moment)
+        if len(drafts) == 1 and not self._gate.remembers:
+            draft = drafts[0]
+            if type(draft) is UnsignedEntry and draft.links.cause is None and draft.links.opens is None:
+                return self._propose_one(drafts, draft, timestamp, moment)
+        sealed = self._propose_many(batch, timestamp, moment)
         self._reader.count(drafts)
         self.position.step(
             sealed.digests[-1], timestamp, moment, sealed.group, sum(map(len, sealed.lines)), len(drafts)
@@ -125,10 +137,18 @@ class LedgerMachine:
         position = self.position
         sequence = position.sequence + 1
         fresh: dict[str, Account] = {}
-        postings, moves = self._judge_entry(entry, sequence, moment, fresh)
+        postings, moves = self._judge_entry(entry, None, sequence, moment, fresh)
         group = position.next_group(1, timestamp[:10])
         mark = lone_mark_json(sequence, group, self.cover)
-        line, digest = self._seal_entry(entry, postings, sequence, position.hash, timestamp, mark)
+        line, digest = seal_entry(
+            entry,
+            postings,
+            self._reader.ledger_id,
+            sequence=sequence,
+            prev_hash=position.hash,
+            timestamp=timestamp,
+            mark=mark,
+        )
         sealed = SealedBatch(
             drafts, [line], (digest,), sequence, position.hash, group, timestamp, moment, self.cover
         )
@@ -137,33 +157,42 @@ class LedgerMachine:
         if fresh:
             sealed.made = tuple(fresh.values())
             self.book.add(sealed.made)
+        if entry.links is not NO_LINKS:
+            self.links.note(sequence, entry.postings, entry.links)
         self._reader.entries += 1
         position.step(digest, timestamp, moment, group, len(line))
         return sealed
 
-    def _propose_many(self, drafts: tuple[Draft, ...], timestamp: str, moment: datetime) -> SealedBatch:
+    def _propose_many(self, batch: PreparedBatch, timestamp: str, moment: datetime) -> SealedBatch:
         moves: list[tuple[Account, int]] = []
         made: list[Account] = []
-        mark = self._gate.mark()
+        mark = self.mark()
         try:
-            bodies = self._judge(drafts, moment, moves, made)
-            sealed = self._seal(drafts, bodies, timestamp, moment)
+            drafts, bodies = self._judge(batch, moment, moves, made)
+            sealed = seal_batch(
+                drafts,
+                bodies,
+                position=self.position,
+                ledger_id=self._reader.ledger_id or _founded_id(drafts[0]),
+                cover=self.cover,
+                timestamp=timestamp,
+                moment=moment,
+            )
         except BaseException:
             self._undo(moves, made, mark)
             raise
         sealed.made = made
         return sealed
 
-    def mark(self) -> tuple[Position, int]:
+    def mark(self) -> MachineMark:
         """Remember where the ledger stands, for :meth:`take_back`."""
-        return self.position.copy(), self._gate.mark()
+        return MachineMark(self.position.copy(), self._gate.mark(), self.links.mark())
 
-    def take_back(self, group: Sequence[SealedBatch], mark: tuple[Position, int]) -> None:
+    def take_back(self, group: Sequence[SealedBatch], mark: MachineMark) -> None:
         """Undo the batches sealed since a mark, none of which was written: as if never proposed."""
-        position, rules = mark
-        self.position.restore(position)
+        self.position.restore(mark.position)
         for sealed in reversed(group):
-            self._undo(self.moves_of(sealed.drafts), sealed.made, rules)
+            self._undo(self.moves_of(sealed.drafts), sealed.made, mark)
             self._reader.uncount(sealed.drafts)
 
     def check_signed(self, sealed: SealedBatch) -> None:
@@ -199,25 +228,27 @@ class LedgerMachine:
         """Close the write group: the next line starts another one."""
         self.position.group = 0
 
-    def forget(self, mark: tuple[Position, int]) -> None:
+    def forget(self, mark: MachineMark) -> None:
         """Make final what was sealed before a mark: it is durable and cannot be taken back."""
-        self._gate.forget(mark[1])
+        self._gate.forget(mark.rules)
+        self.links.forget(mark.links)
 
     def settle(self) -> None:
         """Close the write group and make everything final."""
         self.close_group()
         self._gate.forget(self._gate.mark())
+        self.links.forget(self.links.mark())
 
     def preview(self, batch: PreparedBatch, now: datetime) -> tuple[BalanceChange, ...]:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
         moves: list[tuple[Account, int]] = []
         made: list[Account] = []
-        mark = self._gate.mark()
+        mark = self.mark()
         try:
             if not self.position.sequence:
                 check_founding(batch.drafts)
             _, moment = self._stamp(now)
-            self._judge(batch.drafts, moment, moves, made)
+            self._judge(batch, moment, moves, made)
             return tuple(
                 BalanceChange(
                     account=account.key,
@@ -240,23 +271,33 @@ class LedgerMachine:
 
     def _judge(
         self,
-        drafts: Sequence[Draft],
+        batch: PreparedBatch,
         moment: datetime,
         moves: list[tuple[Account, int]],
         made: list[Account],
-    ) -> list[str]:
-        """Judge and apply drafts in order; give each one's postings or body as JSON.
+    ) -> tuple[tuple[Draft, ...], list[str]]:
+        """Judge and apply drafts in order; give them as they are sealed, and their bodies as JSON.
 
-        `moves` and `made` take what may have to be undone: changes, and accounts new to the book.
+        A body is the postings of an entry. A fee is tied to the trade before it. `moves` and `made` take
+        what may have to be undone: changes, and accounts new to the book.
         """
         fresh: dict[str, Account] = {}
+        drafts: list[Draft] = []
         bodies: list[str] = []
-        gate = self._gate
+        gate, originals = self._gate, batch.originals
         sequence = self.position.sequence
-        for draft in drafts:
+        trade = 0
+        cited: list[int] = []
+        for draft in batch.drafts:
             sequence += 1
             if isinstance(draft, UnsignedEntry):
-                postings, steps = self._judge_entry(draft, sequence, moment, fresh)
+                links = draft.links
+                if draft.intent is _TRADE:
+                    trade = sequence
+                elif trade and draft.intent is _FEE and links.reverses is None:
+                    draft = draft.after_trade(trade)
+                original = originals.get(links.reverses) if links.reverses is not None else None
+                postings, steps = self._judge_entry(draft, original, sequence, moment, fresh)
                 for account, delta in steps:
                     account.balance += delta
                     moves.append((account, delta))
@@ -265,12 +306,20 @@ class LedgerMachine:
                     self.book.add(fresh.values())
                     fresh.clear()
                 bodies.append(postings)
+                if links is not NO_LINKS:
+                    self.links.note(sequence, draft.postings, links)
+                    if links.hold is not None:
+                        cited.append(links.hold)
             else:
                 self._take_record(draft, sequence)
                 bodies.append(canonical_text(draft.body))
+            drafts.append(draft)
             if gate.remembers:
                 gate.apply(stamp_draft(draft, sequence, moment))
-        return bodies
+        refusal = gate.judge_end(cited, self.links) if cited else None
+        if refusal is not None:
+            raise refusal
+        return tuple(drafts), bodies
 
     def _take_record(self, record: UnsignedRecord, sequence: int) -> None:
         """Let a record about the keyring take effect; a batch that fails rolls it back."""
@@ -281,7 +330,12 @@ class LedgerMachine:
             self._trust.change(record.body, sequence=sequence)
 
     def _judge_entry(
-        self, entry: UnsignedEntry, sequence: int, moment: datetime, fresh: dict[str, Account]
+        self,
+        entry: UnsignedEntry,
+        original: JournalEntry | None,
+        sequence: int,
+        moment: datetime,
+        fresh: dict[str, Account],
     ) -> tuple[str, Moves]:
         """Judge one entry and change nothing; give its postings as JSON and the moves it makes."""
         intent = entry.intent
@@ -315,72 +369,18 @@ class LedgerMachine:
         for account, delta in moves:
             if not MIN_UNITS <= account.balance + delta <= MAX_UNITS:
                 raise _out_of_range(account, delta)
-        refusal = self._gate.judge(entry, moves, self.book, sequence=sequence, now=moment)
+        past = Past(self.links, original) if entry.links is not NO_LINKS else self._past
+        refusal = self._gate.judge(entry, moves, self.book, past=past, sequence=sequence, now=moment)
         if refusal is not None:
             raise refusal
         return ",".join(fragments), moves
 
-    def _seal(
-        self, drafts: tuple[Draft, ...], bodies: list[str], timestamp: str, moment: datetime
-    ) -> SealedBatch:
-        """Hash and spell every line of a batch."""
-        position = self.position
-        size = len(drafts)
-        first = position.sequence + 1
-        group = position.next_group(size, timestamp[:10])
-        digest = position.hash
-        lines: list[bytes] = []
-        digests: list[str] = []
-        for sequence, (draft, body) in enumerate(zip(drafts, bodies, strict=True), first):
-            mark = mark_json(sequence, BatchMark(first=first, size=size, group=group, cover=self.cover))
-            seal = self._seal_entry if isinstance(draft, UnsignedEntry) else self._seal_record
-            line, digest = seal(draft, body, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
-            lines.append(line)
-            digests.append(digest)
-        return SealedBatch(drafts, lines, digests, first, position.hash, group, timestamp, moment, self.cover)
-
-    def _seal_entry(
-        self, entry: UnsignedEntry, postings: str, sequence: int, prev_hash: str, timestamp: str, mark: str
-    ) -> tuple[bytes, str]:
-        ledger_id = self._reader.ledger_id or _founded_id(entry)
-        intent, metadata = entry.intent._value_, entry.metadata_json
-        correlation_id = encode_string(entry.correlation_id)
-        digest = entry_hash(
-            ledger_id,
-            sequence,
-            prev_hash,
-            timestamp,
-            intent,
-            correlation_id,
-            "null",
-            mark,
-            postings,
-            metadata,
-        )
-        line = entry_line(
-            sequence, prev_hash, digest, timestamp, intent, correlation_id, "null", mark, postings, metadata
-        )
-        return _checked_line(line), digest
-
-    def _seal_record(
-        self, record: UnsignedRecord, body: str, sequence: int, prev_hash: str, timestamp: str, mark: str
-    ) -> tuple[bytes, str]:
-        ledger_id = self._reader.ledger_id or record.subject
-        kind, subject = record.kind.value, encode_string(record.subject)
-        correlation_id = encode_string(record.correlation_id)
-        digest = record_hash(
-            ledger_id, sequence, prev_hash, timestamp, kind, subject, correlation_id, "null", mark, body
-        )
-        line = record_line(
-            sequence, prev_hash, digest, timestamp, kind, subject, correlation_id, "null", mark, body
-        )
-        return _checked_line(line), digest
-
-    def _undo(self, moves: Moves, made: Sequence[Account], mark: int) -> None:
+    def _undo(self, moves: Moves, made: Sequence[Account], mark: MachineMark) -> None:
         for account, delta in moves:
             account.balance -= delta
         self.book.remove(made)
-        self._gate.rollback(mark)
+        self._gate.rollback(mark.rules)
+        self.links.rollback(mark.links)
         self._trust.rollback(self.position.sequence)
 
     # ------------------------------------------------------------------ accepting
@@ -413,12 +413,6 @@ class LedgerMachine:
         return self.position.batch is not None
 
 
-def _checked_line(line: str) -> bytes:
-    data = line.encode()
-    assert len(data) <= MAX_LINE_BYTES, "a draft within its limits fits into a line"
-    return data
-
-
 def _netted(steps: list[tuple[Account, int]]) -> Moves:
     """Sum the changes of each account, in the order in which the accounts appear."""
     changes: dict[Account, int] = {}
@@ -427,9 +421,10 @@ def _netted(steps: list[tuple[Account, int]]) -> Moves:
     return tuple(changes.items())
 
 
-def _founded_id(entry: UnsignedEntry) -> str:
-    assert entry.genesis is not None, "check_founding lets nothing else begin a journal"
-    return entry.genesis.ledger_id
+def _founded_id(draft: Draft) -> str:
+    assert isinstance(draft, UnsignedEntry), "check_founding demands a genesis entry"
+    assert draft.genesis is not None, "check_founding demands a genesis entry"
+    return draft.genesis.ledger_id
 
 
 def _out_of_range(account: Account, delta: int) -> Refused:

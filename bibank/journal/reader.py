@@ -15,7 +15,7 @@ from bibank.errors import BibankError, InvalidValue, JournalCorrupt
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.codec import decode_line, parse_object, read_metadata
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
-from bibank.journal.everyday import EVERYDAY_INTENTS, read_signature, take_apart
+from bibank.journal.everyday import EVERYDAY_INTENTS, read_lone_key, read_signature, take_apart
 from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import (
     GENESIS_LINES,
@@ -24,6 +24,8 @@ from bibank.journal.genesis import (
     check_place,
     read_genesis_mark,
 )
+from bibank.journal.link_book import LinkBook
+from bibank.journal.links import check_batch, check_cause
 from bibank.journal.position import Position
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.journal.trust import TrustGate
@@ -31,6 +33,7 @@ from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
+from bibank.model.links import EntryLinks
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
@@ -55,8 +58,11 @@ def _amount_units(text: str) -> int:
 class LineReader:
     """Accepts the lines of one journal in order and moves `book` and `position` with them."""
 
-    def __init__(self, book: AccountBook, position: Position, gate: RiskGate, trust: TrustGate) -> None:
+    def __init__(
+        self, book: AccountBook, links: LinkBook, position: Position, gate: RiskGate, trust: TrustGate
+    ) -> None:
         self._book = book
+        self._links = links
         self._position = position
         self._gate = gate
         self._trust = trust
@@ -95,6 +101,7 @@ class LineReader:
         """Accept an everyday line; False, with nothing changed, when it is not one."""
         position = self._position
         sequence = position.sequence + 1
+        key: str | None = None
         everyday = take_apart(data, sequence=sequence, group=position.group)
         if everyday is None or sequence <= GENESIS_LINES:
             return False
@@ -119,9 +126,11 @@ class LineReader:
             first, second = self._account(first_name), self._account(second_name)
             moment = position.moment if timestamp == position.timestamp else parse_timestamp(timestamp)
             if metadata != "{}":
-                if "bb." in metadata:
-                    return False  # the slow path says what is wrong; nothing is parsed beyond the limit
-                metadata = canonical_text(read_metadata(parse_object(metadata)))
+                key = read_lone_key(metadata)
+                if key is None:
+                    if "bb." in metadata:
+                        return False  # the slow path reads what it means
+                    metadata = canonical_text(read_metadata(parse_object(metadata)))
             if signed:
                 signature = read_signature(signed, timestamp=timestamp, moment=moment)
                 if signature is None:
@@ -161,6 +170,9 @@ class LineReader:
         elif not self._accept_signature(signature, digest, timestamp, moment, intent, postings, metadata):
             return False
         debit.balance, credit.balance = after_debit, after_credit
+        if key is not None:
+            self._links.note_key(key, sequence)
+            self._links.forget(self._links.mark())
         if self._fresh:
             self._book.add(self._fresh.values())
             self._fresh.clear()
@@ -225,6 +237,10 @@ class LineReader:
         if line.sequence == 1:
             ledger_id = read_genesis_mark(line).ledger_id
         self._check_kind(line)
+        if isinstance(line, JournalEntry):
+            check_cause(line, EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None)
+        elif line.causality_id is not None:
+            raise InvalidValue("a record of this kind follows from no other line")
         digest = line_hash(line, ledger_id=ledger_id)
         if digest != line.hash:
             raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
@@ -234,6 +250,7 @@ class LineReader:
         whole = line.sequence == line.batch.first + line.batch.size - 1
         unsigned = False
         if whole:
+            check_batch(batch)
             unsigned = self._settle(batch, ledger_id)
         self._pending = [] if whole else batch
         if line.sequence == 1:
@@ -302,20 +319,25 @@ class LineReader:
         """Move the balances and the rules' memory by a whole batch; an error leaves them as they were."""
         undo: list[tuple[Account, int]] = []
         remembers = self._gate.remembers
-        mark = self._gate.mark()
+        mark, noted = self._gate.mark(), self._links.mark()
         try:
             for line in batch:
                 if isinstance(line, JournalEntry):
                     self._apply_entry(line, undo)
+                    links = EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None
+                    if links is not None:
+                        self._links.note(line.sequence, line.postings, links)
                 if remembers:
                     self._gate.apply(stamped(line))
         except BaseException:
             for account, balance in reversed(undo):
                 account.balance = balance
             self._gate.rollback(mark)
+            self._links.rollback(noted)
             self._fresh.clear()
             raise
         self._gate.forget(self._gate.mark())
+        self._links.forget(self._links.mark())
         self._book.add(self._fresh.values())
         self._fresh.clear()
         entries = sum(isinstance(line, JournalEntry) for line in batch)

@@ -41,10 +41,12 @@ from bibank.model.json_value import (
     EMPTY_MAP,
     METADATA_LIMITS,
     FrozenMap,
+    JsonValue,
     canonical_text,
     encode_string,
     freeze,
 )
+from bibank.model.links import NO_LINKS, RESERVED_PREFIX, EntryLinks, IdempotencyMark
 from bibank.model.signature import EntrySignature
 
 MIN_POSTINGS = 2
@@ -54,8 +56,15 @@ MAX_POSTINGS = 256
 MAX_DRAFT_BYTES = 36_864
 """JCS bytes of what a caller gives, so that a reversal, a proposal and 16 signatures still fit a line."""
 
-RESERVED_PREFIX = "bb."
-"""Metadata keys that only the library writes."""
+RELATED_TRADE = "related_trade_sequence"
+"""The metadata name under which the ledger ties a fee to the trade before it in its batch (phase 2, 3.5)."""
+
+_SURELY_WITHIN_KEYS = METADATA_LIMITS.keys - 1
+_SURELY_WITHIN_BYTES = METADATA_LIMITS.size_bytes - 64
+"""Up to here what a caller gives and what the ledger adds, a fee's relation included, fits the limits."""
+
+_LATEST_RELATION = {RELATED_TRADE: str(2**63 - 1)}
+"""The longest relation that the ledger may add to a fee when it seals it."""
 
 _LARGEST_POSTING_BYTES = 320
 """An upper bound of one posting as JCS: three parts of 64 characters and an amount of 40."""
@@ -177,6 +186,12 @@ def _check_genesis_mark(value: object) -> GenesisMark | None:
     return value
 
 
+def _check_links(value: object) -> EntryLinks:
+    if not isinstance(value, EntryLinks):
+        raise InvalidType(f"links are EntryLinks, not {type(value).__name__}")
+    return NO_LINKS if value == NO_LINKS else value
+
+
 def _as_tuple(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     try:
         return tuple(postings)
@@ -189,7 +204,7 @@ class UnsignedEntry:
     """A draft: what should move and why, valid by construction.
 
     `metadata` is free JSON (see the reference of values) without `bb.` names; what the library
-    itself writes there comes from typed fields, such as `genesis`. Raises children of
+    itself writes there comes from typed fields, such as `links`. Raises children of
     `InvalidInput`: `MissingCorrelationId`, `InsufficientPostings`, `UnbalancedEntry`,
     `InvalidMetadata`, `EntryTooLarge`.
     """
@@ -199,6 +214,9 @@ class UnsignedEntry:
     postings: tuple[Posting, ...] = attrs.field(converter=_as_tuple)
     metadata: FrozenMap = attrs.field(converter=_freeze_free_metadata, default=EMPTY_MAP)
     genesis: GenesisMark | None = attrs.field(converter=_check_genesis_mark, default=None)
+    links: EntryLinks = attrs.field(converter=_check_links, default=NO_LINKS)
+    related_trade: int | None = attrs.field(init=False, default=None)
+    """The sequence of the trade before a fee in its batch: set by the ledger when it seals the batch."""
     metadata_json: str = attrs.field(init=False, repr=False, eq=False)
     """The whole metadata as it will stand in the line."""
 
@@ -207,16 +225,53 @@ class UnsignedEntry:
         _check_postings(self.intent, self.postings)
         if (self.genesis is not None) != (self.intent is TransactionIntent.GENESIS):
             raise InvalidEntry("a genesis mark belongs to the genesis entry, and only there")
+        if self.genesis is not None and self.links is not NO_LINKS:
+            raise InvalidEntry("a genesis entry has no links")
+        if RELATED_TRADE in self.metadata:
+            raise InvalidMetadata(f"metadata.{RELATED_TRADE} is filled in by the ledger; leave it out")
         metadata_json, metadata_bytes = "{}", 2
-        if self.metadata or self.genesis:
-            reserved = self.genesis.to_metadata() if self.genesis else {}
-            metadata_json = canonical_text({**self.metadata, **reserved})
+        if self.metadata or self.genesis or self.links is not NO_LINKS:
+            metadata_json = canonical_text(self.whole_metadata)
             metadata_bytes = len(metadata_json.encode())
+            if metadata_bytes > _SURELY_WITHIN_BYTES or metadata_json.count('":') > _SURELY_WITHIN_KEYS:
+                relation = _LATEST_RELATION if self.intent is TransactionIntent.FEE else {}
+                freeze({**self.whole_metadata, **relation}, METADATA_LIMITS)
         object.__setattr__(self, "metadata_json", metadata_json)
         if metadata_bytes + _LARGEST_POSTING_BYTES * len(self.postings) > MAX_DRAFT_BYTES - 1024:
             size = len(self._canonical_text().encode())
             if size > MAX_DRAFT_BYTES:
                 raise EntryTooLarge(f"the entry is {size} bytes as JSON; at most {MAX_DRAFT_BYTES} fit")
+
+    @property
+    def whole_metadata(self) -> FrozenMap:
+        """The metadata as it will stand in the line: the free part and what typed fields add."""
+        added: dict[str, JsonValue] = {}
+        if self.genesis is not None:
+            added.update(self.genesis.to_metadata())
+        if self.links is not NO_LINKS:
+            added.update(self.links.to_metadata())
+        if self.related_trade is not None:
+            added[RELATED_TRADE] = str(self.related_trade)
+        return FrozenMap({**self.metadata, **added}) if added else self.metadata
+
+    @property
+    def cause(self) -> int | None:
+        """The sequence of the line that the entry follows from, its `causality_id`."""
+        return self.links.cause if self.related_trade is None else self.related_trade
+
+    def with_key(self, mark: IdempotencyMark) -> UnsignedEntry:
+        """Give the same draft as the bearer of a request's key; raises as the constructor does."""
+        return attrs.evolve(self, links=attrs.evolve(self.links, idempotency=mark))
+
+    def after_trade(self, sequence: int) -> UnsignedEntry:
+        """Give the same fee, tied to the trade of a sequence. Nothing of it has to be checked again."""
+        fee = object.__new__(UnsignedEntry)
+        put = object.__setattr__
+        for name in _DRAFT_FIELDS:
+            put(fee, name, getattr(self, name))
+        put(fee, "related_trade", sequence)
+        put(fee, "metadata_json", canonical_text(fee.whole_metadata))
+        return fee
 
     def _canonical_text(self) -> str:
         postings = ",".join(
@@ -228,6 +283,9 @@ class UnsignedEntry:
             f'{{"correlation_id":{correlation_id},"intent":"{self.intent.value}",'
             f'"metadata":{self.metadata_json},"postings":[{postings}]}}'
         )
+
+
+_DRAFT_FIELDS = tuple(field.name for field in attrs.fields(UnsignedEntry))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,11 +1,11 @@
-"""The engine: sufficiency first, then the host's rules in order; the first refusal wins.
+"""The engine: what holds for every ledger, then the host's rules in order; the first refusal wins.
 
 In memory, integer, deterministic, rebuilt from the journal, and fail-closed: a rule that raises has
 refused. It never reads a projection (phase 1, 5.3).
 
 >>> from bibank.risk.engine import RiskEngine
 >>> RiskEngine().rule_names
-('sufficiency/1',)
+('reversals/1', 'holds/1', 'sufficiency/1')
 """
 
 from __future__ import annotations
@@ -16,14 +16,23 @@ from datetime import datetime
 
 from bibank.errors import ConfigurationError, Refused, RuleFailed, excerpt
 from bibank.journal.accounts import AccountBook
-from bibank.journal.gate import Moves
+from bibank.journal.gate import Moves, Past
+from bibank.journal.link_book import LinkBook
+from bibank.journal.reversals import REVERSALS_NAME
 from bibank.model.entry import TransactionIntent, UnsignedEntry
+from bibank.model.links import NO_LINKS
 from bibank.model.stamped import StampedLine
+from bibank.risk.holds import HOLDS_NAME, check_ended, check_holds
+from bibank.risk.reversals import check_reversal
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
 from bibank.risk.view import RiskView, RuleState
 
 _RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
+
+
+BUILT_IN_NAMES = (REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
+"""The rules of every ledger, in the order in which they judge."""
 
 
 class RiskEngine:
@@ -53,7 +62,7 @@ class RiskEngine:
         for name in names:
             if not _is_rule_name(name):
                 raise ConfigurationError(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
-            if name == SUFFICIENCY_NAME or names.count(name) > 1:
+            if name in BUILT_IN_NAMES or names.count(name) > 1:
                 raise ConfigurationError(f"there are two rules named {name!r}")
         self._names = tuple(names)
         states = [RuleState(self._undo) for _ in names]
@@ -65,7 +74,7 @@ class RiskEngine:
     @property
     def rule_names(self) -> tuple[str, ...]:
         """The names of all rules, in the order in which they judge."""
-        return (SUFFICIENCY_NAME, *self._names)
+        return (*BUILT_IN_NAMES, *self._names)
 
     def claim(self) -> RiskEngine:
         """Take the engine for one ledger; `ConfigurationError` when another has, or had, it.
@@ -83,12 +92,29 @@ class RiskEngine:
         return bool(self._stateful)
 
     def judge(
-        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+        self,
+        entry: UnsignedEntry,
+        moves: Moves,
+        book: AccountBook,
+        *,
+        past: Past,
+        sequence: int,
+        now: datetime,
     ) -> Refused | None:
         """Ask every rule; give the first refusal. Never raises."""
-        refused = check_sufficiency(moves)
-        if refused is not None or entry.intent is TransactionIntent.GENESIS:
-            return refused  # the opening is the host's own decision, made when it creates the ledger
+        if entry.intent is TransactionIntent.GENESIS:
+            return check_sufficiency(moves)  # the opening is the host's own decision, made when it creates it
+        refused: Refused | None = None
+        if entry.links is not NO_LINKS and entry.links.reverses is not None:
+            refused = check_reversal(entry, past)
+        if refused is None:
+            for account, _ in moves:
+                if account.klass.is_locked:
+                    refused = check_holds(entry, moves, past, now=now)
+                    break
+        refused = refused or check_sufficiency(moves)
+        if refused is not None:
+            return refused
         for name, rule, state in self._judges:
             mark = self.mark()
             try:
@@ -101,6 +127,10 @@ class RiskEngine:
             finally:
                 self.rollback(mark)  # a check remembers nothing
         return None
+
+    def judge_end(self, cited: Sequence[int], links: LinkBook) -> Refused | None:
+        """Refuse a batch that cites holds and leaves one open."""
+        return check_ended(cited, links)
 
     def apply(self, line: StampedLine) -> None:
         """Let the rules with a memory take note of a line; `RuleFailed` when one raises."""

@@ -1,0 +1,231 @@
+"""The write queue: sealed groups on their way to the disk, one leader at a time.
+
+Signing, writing and syncing happen outside the lock: who has sealed a batch queues for the lead, writes
+the whole group that was queued until then, and finds its own written when somebody else led.
+
+Memory runs ahead of the disk meanwhile. What the store did certainly not take is taken back, with all
+that was sealed on top of it. Whatever else stops a write midway, an interrupt included, poisons.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from contextlib import suppress
+from itertools import chain
+from threading import RLock, get_ident
+
+from bibank.errors import (
+    BibankError,
+    CommitOutcomeUnknown,
+    InvalidValue,
+    KeystoreError,
+    LedgerClosed,
+    LedgerPoisoned,
+    StoreError,
+    StoreUnavailable,
+)
+from bibank.inside import Inside
+from bibank.journal.batches import SealedBatch
+from bibank.journal.machine import LedgerMachine
+from bibank.model.lines import LineGroup
+from bibank.model.record import UnsignedRecord
+from bibank.signing.lines import LineSigner
+from bibank.store.protocol import LedgerStore
+from bibank.write_group import WriteGroup
+
+INTERRUPTED = "a commit was interrupted"
+
+
+class WriteQueue:
+    """Write groups in the order of their lines, and what became of the ledger that they belong to.
+
+    `lock` covers the machine, the groups and everything said of them; `lead` the store. Who needs both
+    takes the lead first.
+    """
+
+    def __init__(self, machine: LedgerMachine, store: LedgerStore, signer: LineSigner | None) -> None:
+        self.machine = machine
+        self.store = store
+        self.signer = signer
+        """Who signed the last line on the disk."""
+        self.durable = machine.head
+        """The last line that is on the disk."""
+        self.recovered = getattr(store, "set_aside", ())
+        """Torn bytes that the next group has to record, before anything else."""
+        self.poison: str | None = None
+        """Why the ledger is of no more use, when it is not."""
+        self.groups: deque[WriteGroup] = deque()
+        self.closed = False
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self.lock = RLock()
+        self.changing = False
+        """Set while memory changes under the lock; found set by the next holder after an interrupt."""
+        self.inside = Inside()
+        self.lead = RLock()
+        self._writing: WriteGroup | None = None
+        """The group on its way to the disk; found by the next leader after an interrupt."""
+
+    # ------------------------------------------------------------------ who may go on
+
+    def check_usable(self) -> None:
+        """Raise `LedgerClosed`, `LedgerPoisoned`, or `ConfigurationError` for a call from inside."""
+        self.inside.check()
+        if self.closed:
+            raise LedgerClosed("the ledger was closed")
+        if self.changing:
+            self.poison = self.poison or INTERRUPTED
+        if self.poison is not None:
+            raise LedgerPoisoned(f"{self.poison}; open the ledger again")
+
+    @property
+    def newest_signer(self) -> LineSigner | None:
+        """Who signs what is sealed now: the lock's holder alone may ask."""
+        return self.groups[-1].signer if self.groups else self.signer
+
+    # ------------------------------------------------------------------ writing
+
+    def settle(self, group: WriteGroup) -> None:
+        """Return when a group is on the disk, leading until it is; raise what became of it otherwise."""
+        self.inside.check_waiting()
+        with self.lead:
+            while not group.settled:
+                if group.error is not None:
+                    raise group.failure()
+                if self._writing is not None and self.poison is None:  # whoever led was interrupted
+                    self.poison = "a write was interrupted"
+                    self._give_up(None)
+                    continue
+                if self.poison is not None or not self.groups:
+                    raise CommitOutcomeUnknown(
+                        f"{self.poison or INTERRUPTED}; reopen the ledger to see what is on disk"
+                    )
+                self._write_next()
+
+    def settle_all(self) -> None:
+        """Write what is queued; who waits for a group hears what became of it. The lead's holder may ask."""
+        with suppress(BibankError):
+            while self.groups and self.poison is None and not self.changing:
+                self.settle(self.groups[-1])
+
+    def _write_next(self) -> None:
+        """Sign, write and sync the oldest group of the queue, as its leader, and tell each how it went."""
+        with self.lock:
+            self._writing = group = self.groups[0]
+            if len(self.groups) == 1:
+                self.machine.close_group()
+        try:
+            self.inside.leader = get_ident()
+            try:
+                self._write(group)
+            finally:
+                self.inside.leader = 0
+        except (InvalidValue, KeystoreError, StoreUnavailable) as error:
+            with self.lock:
+                self._take_back(group, error)
+            self._writing = None
+            return
+        except BaseException as error:
+            self.poison = f"a commit failed: {error}" if isinstance(error, Exception) else INTERRUPTED
+            self._give_up(error)
+            if not isinstance(error, BibankError):
+                raise
+            return
+        with self.lock:
+            self._keep(group)
+        self._writing = None
+
+    def _keep(self, group: WriteGroup) -> None:
+        """Say that the oldest group is on the disk."""
+        before, self.changing = self.changing, True
+        self.durable = group.head
+        self.signer = group.signer
+        self.groups.popleft()
+        group.settled = True
+        if self.groups:
+            self.machine.forget(self.groups[0].mark)
+        elif not before:
+            self.machine.settle()
+        self.changing = before
+
+    def _write(self, group: WriteGroup) -> None:
+        machine, batches = self.machine, group.batches
+        first = batches[0]
+        if group.signer is not None:
+            group.signer.sign(batches, ledger_id=machine.ledger_id)
+        if type(batches[-1].drafts[-1]) is UnsignedRecord:  # it may have changed who signs
+            machine.check_signed(batches[-1])
+        lines = LineGroup(
+            date=first.moment.date(),
+            lines=tuple(chain.from_iterable(sealed.lines for sealed in batches)),
+            expected_head=self.durable,
+            head=group.head,
+        )
+        try:
+            self.store.append(lines)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise CommitOutcomeUnknown(
+                f"the store raised {type(error).__name__}; reopen the ledger to see what is on disk"
+            ) from error
+
+    def _take_back(self, failed: WriteGroup, error: BibankError) -> None:
+        """Undo a group that was certainly not written, and every group that was sealed on top of it.
+
+        Reads take what is queued off the balances, so the queue is emptied after they are undone; an
+        interrupt in between leaves `changing` set.
+        """
+        before, self.changing = self.changing, True
+        queued = list(self.groups)
+        batches = [sealed for group in queued for sealed in group.batches]
+        self.machine.take_back(batches, failed.mark)
+        self.machine.close_group()
+        self.groups.clear()
+        for group in queued:
+            self.recovered = self.recovered or group.recovered
+            group.error = error if group is failed else copy.copy(error)
+        if self.machine.head != self.store.head():
+            self.poison = f"a commit failed: {error}"
+        self.changing = before
+
+    def _give_up(self, error: BaseException | None) -> None:
+        """Say of the group that was on its way that it may be on the disk, of others that they are not."""
+        with self.lock:
+            for group in self.groups:
+                group.error = LedgerPoisoned(f"{self.poison}; nothing of this commit was written")
+            if self._writing is not None:
+                reason = f"{self.poison}; reopen the ledger to see what is on disk"
+                unknown = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
+                self._writing.error = unknown
+
+    def batch_of(self, sequence: int) -> tuple[SealedBatch, WriteGroup] | None:
+        """Find the batch that holds a line which is not on the disk yet."""
+        for group in self.groups:
+            for sealed in group.batches:
+                if sealed.first <= sequence < sealed.first + len(sealed.lines):
+                    return sealed, group
+        return None
+
+    # ------------------------------------------------------------------ ending
+
+    def close(self) -> None:
+        """Close the store; what was sealed until then is written first."""
+        self.inside.check_waiting()
+        with self.lead:
+            with self.lock:
+                was_closed, self.closed = self.closed, True
+            try:
+                if not was_closed:
+                    self.settle_all()
+            finally:
+                self.store.close()
+
+    def disown(self) -> None:
+        """In a forked child: the ledger is the parent's, and so is whatever thread held its locks."""
+        self._renew_locks()
+        self.groups = deque()
+        if not self.closed:
+            self.poison = "the ledger was opened by the parent of this process"
