@@ -45,6 +45,8 @@ Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
 """Gives the same lines and may look at them as they pass, to show progress."""
 
 
+NO_FORKS: Mapping[int, str] = {}
+
 Level = Literal["chain", "signatures"]
 """What an audit verifies: everything but the cryptography of signatures, or that too."""
 
@@ -132,13 +134,15 @@ def audit_lines(
     pin: Pin | None = None,
     cached: KeyringFile | None = None,
     workers: int = 1,
+    forks: Mapping[int, str] = NO_FORKS,
 ) -> AuditReport:
     """Verify lines from genesis on; raises `JournalCorrupt` at the first that does not follow.
 
     `since` and `until` are UTC dates, both inclusive: what lies before is verified but not
     counted in `covered`, what lies after is not read. `balances` (units by account) must come out.
     `level="signatures"` verifies every signature, in that many `workers`. A `pin` that the journal
-    does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach.
+    does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach. `forks` says
+    behind which lines the ledger went on under another id.
     """
     for day in (since, until):
         if day is not None and type(day) is not date:
@@ -151,7 +155,7 @@ def audit_lines(
         trust = KeyringTrust(checks.take if level == "signatures" else verify_never)
         machine = LedgerMachine(RiskEngine(), trust)
         try:
-            covered, stopped = _accept_range(machine, lines, since=since, until=until)
+            covered, stopped = _accept_range(machine, lines, since=since, until=until, forks=forks)
             checks.finish()
         except JournalError as error:
             first = checks.first(error)
@@ -192,7 +196,12 @@ def audit_lines(
 
 
 def _accept_range(
-    machine: LedgerMachine, lines: Iterable[bytes], *, since: date | None, until: date | None
+    machine: LedgerMachine,
+    lines: Iterable[bytes],
+    *,
+    since: date | None,
+    until: date | None,
+    forks: Mapping[int, str],
 ) -> tuple[int, bool]:
     """Accept lines up to the end or a date; give how many lie in the range, and whether it stopped."""
     first_text, last_text = since.isoformat() if since else "", until.isoformat() if until else "~"
@@ -202,6 +211,8 @@ def _accept_range(
             machine.check_end()
             _check_last_look(line, machine)
             return covered, True
+        if machine.head.sequence in forks and not machine.in_batch:
+            machine.fork(forks[machine.head.sequence])
         machine.accept(line)
         covered += machine.position.timestamp[:10] >= first_text
     if not machine.head.sequence:

@@ -16,6 +16,9 @@ MAX_CLOCK_JUMP = timedelta(days=366)
 """A clock that is further from the last line's time is taken for wrong: stamps never run back, so one
 line from the far future would date every line until then."""
 
+_WITHOUT_LIMIT = timedelta(days=10_000 * 366)
+"""More than lies between any two times."""
+
 logger = logging.getLogger("bibank")
 
 
@@ -50,11 +53,17 @@ class ClockWatch:
     Further away than a day, in either direction, is logged once; further than `max_jump` is refused.
     """
 
-    def __init__(self, clock: Clock, *, max_jump: timedelta = MAX_CLOCK_JUMP) -> None:
+    def __init__(
+        self, clock: Clock, *, max_jump: timedelta = MAX_CLOCK_JUMP, noted: timedelta = NOTED_CLOCK_JUMP
+    ) -> None:
         self._clock = clock
         self._max_jump = max_jump
-        self._noted = min(NOTED_CLOCK_JUMP, max_jump)
+        self._noted = min(noted, max_jump)
         self._warned = False
+
+    def unwatched(self) -> ClockWatch:
+        """Give the same clock without limits: for a fork, which may begin long ago."""
+        return ClockWatch(self._clock, max_jump=_WITHOUT_LIMIT, noted=_WITHOUT_LIMIT)
 
     def now(self, *, after: datetime | None) -> datetime:
         """Give the time of a commit after a line's time, or the first of all.

@@ -56,7 +56,7 @@ class Committer:
     ) -> None:
         self.machine = machine
         self.store = store
-        self._clock = clock
+        self.clock = clock
         self._queue = WriteQueue(machine, store, signer)
         _committers.add(self)
 
@@ -280,7 +280,7 @@ class Committer:
                 position = self.machine.position
                 inside.asking = get_ident()
                 try:
-                    now = self._clock.now(after=position.moment if position.sequence else None)
+                    now = self.clock.now(after=position.moment if position.sequence else None)
                 finally:
                     inside.asking = 0
             queue.changing = True

@@ -12,6 +12,7 @@ projection.db               disposable: delete it and it comes back
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -245,7 +246,10 @@ def replace_file(path: Path, data: bytes) -> None:
         try:
             left = memoryview(data)
             while left:
-                left = left[os.write(handle, left) :]
+                taken = os.write(handle, left)
+                if not taken:
+                    raise OSError(errno.EIO, "the operating system took no bytes")
+                left = left[taken:]
             os.fsync(handle)
         finally:
             os.close(handle)

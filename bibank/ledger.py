@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
@@ -24,15 +24,20 @@ from bibank.commits import Commits
 from bibank.committer import Committer
 from bibank.errors import (
     ConfigurationError,
+    HomeExists,
     HomeNotFound,
     StoreUnavailable,
 )
+from bibank.forking import forked
 from bibank.home import Home
 from bibank.journal.genesis import Opening
+from bibank.journal.rule_sets import AdoptedRule
 from bibank.keyring import LedgerKeyring
 from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
+from bibank.model.record import JournalRecord
+from bibank.model.table import Table
 from bibank.opening import (
     Signing,
     Verify,
@@ -48,6 +53,8 @@ from bibank.opening import (
     take_engine,
 )
 from bibank.risk.engine import RiskEngine
+from bibank.risk.rule import RiskRule
+from bibank.rule_adoption import adopt_rules
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, KeyringVersion
 from bibank.store.memory import MemoryStore
@@ -91,9 +98,10 @@ class Ledger(Commits):
         if not isinstance(store, LedgerStore):
             raise ConfigurationError(f"a ledger needs a LedgerStore, not {type(store).__name__}")
         seals = line_signer(signer, signing)
-        machine, trust = replay(store.read(), gate=take_engine(risk), place=Placer(store))
+        engine = take_engine(risk)
+        machine, trust = replay(store.read(), engine=engine, place=Placer(store))
         committer = Committer(machine, store, take_clock(clock, max_clock_jump), seals)
-        self._assemble(committer, trust, home=None, trace=None)
+        self._assemble(committer, trust, engine, home=None, trace=None)
         if not machine.head.sequence:
             self._found(
                 opening,
@@ -108,9 +116,16 @@ class Ledger(Commits):
             check_opening(opening, self.entry(1))
 
     def _assemble(
-        self, committer: Committer, trust: KeyringTrust, *, home: Home | None, trace: str | None
+        self,
+        committer: Committer,
+        trust: KeyringTrust,
+        engine: RiskEngine,
+        *,
+        home: Home | None,
+        trace: str | None,
     ) -> None:
         Verbs.__init__(self, correlation_id=trace)
+        self._engine = engine
         self._committer = self._source = committer
         self._trust = trust
         self._home = home
@@ -159,20 +174,22 @@ class Ledger(Commits):
             if signer is None and keyring is None:
                 signer = home.first_signer()
             first = keyring if keyring is not None else first_keyring(signer)
-            machine, trust = replay((), gate=take_engine(risk))
+            engine = take_engine(risk)
+            machine, trust = replay((), engine=engine)
+            seals = line_signer(signer, signing)
             store = plan.repair(durability=durability)
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, watch, line_signer(signer, signing))
-        ledger = cls.__new__(cls)
-        ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
         try:
+            ledger = cls.__new__(cls)
+            committer = Committer(machine, store, watch, seals)
+            ledger._assemble(committer, trust, engine, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
             ledger._found(  # noqa: SLF001 - a class method building its own class
                 opening, name=name, correlation_id=correlation_id, entropy=entropy, keyring=first
             )
         except BaseException:
-            ledger.close()
+            store.close()
             raise
         return ledger
 
@@ -197,8 +214,9 @@ class Ledger(Commits):
         does not come free within `lock_timeout_seconds`, `JournalCorrupt`, `JournalTruncated` for a
         journal that ends below HEAD, `PinMismatch` for a keyring file that the journal does not reach,
         `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
-        `UnsupportedFormat`, `StoreUnavailable`, and `RuleFailed` when a rule cannot take what the
-        journal holds. A torn tail is set aside and logged, after everything else was found to hold.
+        `UnsupportedFormat`, `StoreUnavailable`, `RulesMismatch` when `risk` is not the rule set that the
+        ledger adopted, and `RuleFailed` when a rule cannot take what the journal holds. A torn tail is
+        set aside and logged, after everything else was found to hold.
         """
         check_durability(durability)
         watch = take_clock(clock, max_clock_jump)
@@ -206,22 +224,29 @@ class Ledger(Commits):
         home = Home(path)
         plan = home.plan_open(lock_timeout_seconds=lock_timeout_seconds)
         try:
-            machine, trust = replay(plan.read(), gate=take_engine(risk), verify=verify, place=plan.place)
+            engine = take_engine(risk)
+            machine, trust = replay(plan.read(), engine=engine, verify=verify, place=plan.place)
             cached = home.read_keyring()
             if cached is not None:
                 cached.check(trust)
             if signer is None:
                 signer = home.load_signer(line_keys(trust))
             check_signer(trust.current.keyring, signer)
+            seals = line_signer(signer, signing)
             store = plan.repair(durability=durability)
         except BaseException:
             plan.abandon()
             raise
-        committer = Committer(machine, store, watch, line_signer(signer, signing))
-        ledger = cls.__new__(cls)
-        ledger._assemble(committer, trust, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
-        if cached is None or cached.fingerprint != trust.current.fingerprint:
-            ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
+        try:
+            ledger = cls.__new__(cls)
+            ledger._assemble(  # noqa: SLF001 - a class method building its own class
+                Committer(machine, store, watch, seals), trust, engine, home=home, trace=None
+            )
+            if cached is None or cached.fingerprint != trust.current.fingerprint:
+                ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
+        except BaseException:
+            store.close()
+            raise
         return ledger
 
     @classmethod
@@ -250,30 +275,35 @@ class Ledger(Commits):
             correlation_id="genesis",
             keyring=first_keyring(signer),
         )
+        open_it = partial(
+            cls.open,
+            path,
+            signer=signer,
+            signing=signing,
+            risk=risk,
+            clock=clock,
+            max_clock_jump=max_clock_jump,
+            durability=durability,
+            lock_timeout_seconds=lock_timeout_seconds,
+        )
         try:
-            ledger = cls.open(
-                path,
-                signer=signer,
-                signing=signing,
-                risk=risk,
-                clock=clock,
-                max_clock_jump=max_clock_jump,
-                durability=durability,
-                lock_timeout_seconds=lock_timeout_seconds,
-            )
+            ledger = open_it()
         except HomeNotFound:
-            return cls.create(
-                path,
-                opening=opening,
-                name=name,
-                signer=signer,
-                signing=signing,
-                risk=risk,
-                clock=clock,
-                max_clock_jump=max_clock_jump,
-                durability=durability,
-                lock_timeout_seconds=lock_timeout_seconds,
-            )
+            try:
+                return cls.create(
+                    path,
+                    opening=opening,
+                    name=name,
+                    signer=signer,
+                    signing=signing,
+                    risk=risk,
+                    clock=clock,
+                    max_clock_jump=max_clock_jump,
+                    durability=durability,
+                    lock_timeout_seconds=lock_timeout_seconds,
+                )
+            except HomeExists:  # somebody else made it in the meantime
+                ledger = open_it()
         if opening is not None:
             try:
                 check_opening(opening, ledger.entry(1))
@@ -333,8 +363,20 @@ class Ledger(Commits):
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
         trace = check_correlation_id(correlation_id)
-        bound._assemble(self._committer, self._trust, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
+        bound._assemble(self._committer, self._trust, self._engine, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
         return bound
+
+    def fork(self, *, at: int | None = None, signer: Signer | None = None) -> Self:
+        """Make a what-if in memory that begins where this ledger stood after a line; now, unless given.
+
+        A line inside a batch means the batch before. The fork has an id of its own, `fork.<id>`, and is
+        unsigned, or signed by a key that the keyring does not hold. It reads its first lines from this
+        ledger. Raises `UnknownSequence`, `InvalidType`, `ConfigurationError` for one of the ledger's keys.
+        """
+        committer, trust, engine = forked(self._committer, self._trust, self._engine, at=at, signer=signer)
+        fork = type(self).__new__(type(self))
+        fork._assemble(committer, trust, engine, home=None, trace=self._correlation_id)  # noqa: SLF001 - a kind of copy of itself
+        return fork
 
     @property
     def keyring(self) -> LedgerKeyring:
@@ -345,6 +387,36 @@ class Ledger(Commits):
             trace=self._correlation_id,
             make_signer=self._home.next_signer if self._home is not None else None,
             saved=self._save_keyring,
+        )
+
+    @property
+    def rules(self) -> Table[AdoptedRule]:
+        """The rules that the ledger has adopted, in the order in which they judge."""
+        with self._committer.reading() as view:
+            return Table(view.machine.rules.current.rules, row_type=AdoptedRule)
+
+    def adopt_rules(
+        self,
+        rules: Sequence[RiskRule],
+        *,
+        authorised_by: Sequence[Signer] = (),
+        correlation_id: str | UUID | None = None,
+    ) -> JournalRecord:
+        """Put a set of rules in force, from the next line on, and write it down.
+
+        The set takes the place of the one before. Shipped rules are recorded with their data; of a
+        host's own, their names, and their `kind` and `to_data` where they have them. Who opens the ledger
+        for writing has to have the same set. It is signed as the keyring's policy for rules asks: by
+        `authorised_by`, or by the ledger's own key while no operator's key was ever added. Raises
+        `InvalidValue` when signatures are missing, `ConfigurationError` for what is no set of rules.
+        """
+        return adopt_rules(
+            self._committer,
+            self._trust,
+            self._engine,
+            rules,
+            authorised_by=authorised_by,
+            correlation_id=self._trace(correlation_id),
         )
 
     # ------------------------------------------------------------------ life

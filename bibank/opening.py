@@ -170,16 +170,18 @@ def check_signer(keyring: Keyring, signer: Signer | None) -> None:
 def replay(
     lines: Iterable[bytes],
     *,
-    gate: RiskGate,
+    engine: RiskEngine,
     verify: Verify = "tail",
     place: Place = lambda error: error,
 ) -> tuple[LedgerMachine, KeyringTrust]:
     """Bring a new machine to where a journal stands and commits begin, and verify its signatures.
 
     Nothing vouches for a part of the journal yet, so its tail is all of it; "chain" leaves the
-    cryptography of signatures out, and still judges whose keys they claim.
+    cryptography of signatures out, and still judges whose keys they claim. Raises `RulesMismatch` when
+    the engine does not have the rules that the journal adopted.
     """
-    machine, trust = accept_all(lines, gate=gate, verify=verify, place=place)
+    machine, trust = accept_all(lines, gate=engine, verify=verify, place=place)
+    engine.check_adopted()
     machine.settle()
     return machine, trust
 

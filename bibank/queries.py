@@ -141,6 +141,7 @@ class Queries:
             head = view.head
             store = self._source.store
             lines = store.read(after_sequence=0)
+            forks = dict(view.machine.forks)
             balances = {account.text: view.balance(account) for account in view.accounts()}
         report = audit_lines(
             islice(lines, head.sequence),
@@ -149,6 +150,7 @@ class Queries:
             level=level,
             pin=pin,
             workers=workers,
+            forks=forks,
         )
         if report.head != head:
             raise JournalCorrupt(

@@ -20,12 +20,12 @@ from weakref import WeakSet
 
 from bibank.errors import BibankError, JournalCorrupt, JournalError, LedgerClosed, LedgerPoisoned
 from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.gate import Bystander
 from bibank.journal.link_book import LinkBook
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reader import LineReader
 from bibank.model.account import AccountKey
 from bibank.opening import Verify, accept_all
-from bibank.risk.engine import RiskEngine
 from bibank.signing.trust import KeyringTrust, Sink, verify_never, verify_now
 from bibank.store.jsonl.days import Days
 from bibank.store.jsonl.files import Files
@@ -79,8 +79,9 @@ class Trial:
         self.position = machine.position.copy()
         self.trust = trust.copy(sink)
         self._reader = LineReader(
-            _TrialBook(machine.book), LinkBook(), self.position, RiskEngine(), self.trust
+            _TrialBook(machine.book), LinkBook(), self.position, Bystander(), self.trust
         )
+        self._reader.rules = machine.rules.copy()
         self._reader.ledger_id = machine.ledger_id
 
     def accept(self, line: bytes, spot: Spot) -> None:
@@ -125,7 +126,7 @@ class Replica:
         mark = read_mark(files, mark)
         self._days = days_up_to(files, mark)
         self.machine, self._trust = accept_all(
-            self._days.scan(), gate=RiskEngine(), verify=verify, place=self._days.place
+            self._days.scan(), gate=Bystander(), verify=verify, place=self._days.place
         )
         self._trust.sink = verify_never  # what the machine takes has passed a trial
         self.durable = self.machine.head

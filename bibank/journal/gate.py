@@ -14,6 +14,7 @@ import attrs
 from bibank.errors import Refused
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.link_book import LinkBook
+from bibank.journal.rule_sets import RuleSet
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.stamped import StampedLine
 
@@ -59,6 +60,12 @@ class RiskGate(Protocol):
     def apply(self, line: StampedLine) -> None:
         """Take note of a line that passed, or that was read from the journal."""
 
+    def adopt(self, rule_set: RuleSet) -> None:
+        """Let an adopted set be in force from its own line on."""
+
+    def review(self, entry: JournalEntry, moves: Moves, book: AccountBook, links: LinkBook) -> None:
+        """Look at an accepted entry before it is applied: for audits, which judge again. Never refuses."""
+
     def mark(self) -> int:
         """Remember what the rules know now."""
 
@@ -67,3 +74,36 @@ class RiskGate(Protocol):
 
     def forget(self, mark: int) -> None:
         """Make final what the rules knew at a mark; earlier marks are void."""
+
+
+class Bystander:
+    """A gate that lets everything pass and remembers nothing: for those who only read."""
+
+    remembers = False
+
+    def judge(self, *_: object, **__: object) -> Refused | None:
+        """Let it pass."""
+        return None
+
+    def judge_end(self, cited: Sequence[int], links: LinkBook) -> Refused | None:
+        """Let it pass."""
+        return None
+
+    def apply(self, line: StampedLine) -> None:
+        """Remember nothing."""
+
+    def adopt(self, rule_set: RuleSet) -> None:
+        """Take no notice."""
+
+    def review(self, *_: object) -> None:
+        """Take no notice."""
+
+    def mark(self) -> int:
+        """There is nothing to return to."""
+        return 0
+
+    def rollback(self, mark: int) -> None:
+        """There is nothing to return to."""
+
+    def forget(self, mark: int) -> None:
+        """There is nothing to forget."""

@@ -33,12 +33,14 @@ from bibank.journal.genesis import check_founding, check_place, read_adopted
 from bibank.journal.link_book import LinkBook
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
+from bibank.journal.rule_sets import RULES_KIND, RuleBook
 from bibank.journal.sealing import seal_batch, seal_entry
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
+from bibank.model.keyring import Purpose
 from bibank.model.lines import Head
 from bibank.model.links import NO_LINKS
 from bibank.model.record import RecordKind, UnsignedRecord
@@ -75,6 +77,8 @@ class LedgerMachine:
     def __init__(self, gate: RiskGate, trust: TrustGate) -> None:
         self._gate = gate
         self._trust = trust
+        self.forks: tuple[tuple[int, str], ...] = ()
+        """Where this ledger went on as another one, and as which."""
         self.book = AccountBook()
         self.links = LinkBook()
         self.position = Position()
@@ -94,13 +98,26 @@ class LedgerMachine:
         return self._reader.records
 
     @property
+    def rules(self) -> RuleBook:
+        """The rule sets that the ledger adopted."""
+        return self._reader.rules
+
+    @property
     def ledger_id(self) -> str:
         """The ledger's id; empty before genesis."""
-        return self._reader.ledger_id
+        return self._reader.fork_id or self._reader.ledger_id
 
     def ledger_id_at(self, sequence: int) -> str:
-        """Tell under which ledger id the line of a sequence is hashed."""
-        return self._reader.ledger_id
+        """Tell under which ledger id the line of a sequence is hashed: a fork's lines have another."""
+        return next((found for at, found in reversed(self.forks) if sequence > at), self._reader.ledger_id)
+
+    def fork(self, ledger_id: str) -> None:
+        """Go on as another ledger, whose lines have its id and need no signature."""
+        self.close_group()
+        self.position.cover, self.position.unsigned = None, False
+        self.forks = (*self.forks, (self.position.sequence, ledger_id))
+        self._reader.fork_id = ledger_id
+        self._trust.release(ledger_id=ledger_id)
 
     @property
     def head(self) -> Head:
@@ -143,7 +160,7 @@ class LedgerMachine:
         line, digest = seal_entry(
             entry,
             postings,
-            self._reader.ledger_id,
+            self.ledger_id,
             sequence=sequence,
             prev_hash=position.hash,
             timestamp=timestamp,
@@ -173,7 +190,7 @@ class LedgerMachine:
                 drafts,
                 bodies,
                 position=self.position,
-                ledger_id=self._reader.ledger_id or _founded_id(drafts[0]),
+                ledger_id=self.ledger_id or _founded_id(drafts[0]),
                 cover=self.cover,
                 timestamp=timestamp,
                 moment=moment,
@@ -328,6 +345,9 @@ class LedgerMachine:
             self._trust.adopt(read_adopted(record.body), ledger_id=record.subject)
         elif record.kind is RecordKind.KEYRING_CHANGED:
             self._trust.change(record.body, sequence=sequence)
+        elif record.kind is RecordKind.RULES_ADOPTED:
+            payload = self._trust.authorised(record.body, kind=RULES_KIND, purpose=Purpose.RULES)
+            self._gate.adopt(self.rules.adopt(payload, ledger_id=self.ledger_id, sequence=sequence))
 
     def _judge_entry(
         self,
@@ -382,6 +402,7 @@ class LedgerMachine:
         self._gate.rollback(mark.rules)
         self.links.rollback(mark.links)
         self._trust.rollback(self.position.sequence)
+        self.rules.rollback(self.position.sequence)
 
     # ------------------------------------------------------------------ accepting
 

@@ -28,11 +28,13 @@ from bibank.journal.link_book import LinkBook
 from bibank.journal.links import check_batch, check_cause
 from bibank.journal.position import Position
 from bibank.journal.reference import line_hash, signing_payload
+from bibank.journal.rule_sets import RULES_KIND, RuleBook
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
+from bibank.model.keyring import Purpose
 from bibank.model.links import EntryLinks
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import EntrySignature
@@ -66,9 +68,12 @@ class LineReader:
         self._position = position
         self._gate = gate
         self._trust = trust
+        self.rules = RuleBook()
         self._pending: list[JournalLine] = []
         self._fresh: dict[str, Account] = {}
         self.ledger_id = ""
+        self.fork_id = ""
+        """The id under which the next lines are hashed, where that is not the ledger's."""
         self.entries = 0
         self.records = 0
 
@@ -147,7 +152,9 @@ class LineReader:
             f'{{"account":"{second.text}","amount":"{spelled}","side":"{other}"}}'
         )
         fields = (correlation_id, "null", mark, postings, metadata)
-        digest = entry_hash(self.ledger_id, sequence, position.hash, timestamp, intent, *fields)
+        digest = entry_hash(
+            self.fork_id or self.ledger_id, sequence, position.hash, timestamp, intent, *fields
+        )
         if unsigned != entry_line(sequence, position.hash, digest, timestamp, intent, *fields):
             return False
         # The line's bytes are what they must be; whether it may stand here remains.
@@ -233,7 +240,7 @@ class LineReader:
             raise InvalidValue(
                 f"prev_hash {line.prev_hash} is not the hash of the line before, {position.hash}"
             )
-        ledger_id = self.ledger_id
+        ledger_id = self.fork_id or self.ledger_id
         if line.sequence == 1:
             ledger_id = read_genesis_mark(line).ledger_id
         self._check_kind(line)
@@ -268,12 +275,15 @@ class LineReader:
             for line in batch:
                 if isinstance(line, JournalRecord) and line.kind is RecordKind.KEYRING_CHANGED:
                     self._change_keyring(line)
+                elif isinstance(line, JournalRecord) and line.kind is RecordKind.RULES_ADOPTED:
+                    self._adopt_rules(line)
             if first == 1:
                 self._trust.adopt(adopted_keyring(batch[-1]), ledger_id=ledger_id)
             enough = [self._check_line(line) for line in batch]
             self._apply(batch)
         except BibankError:
             self._trust.rollback(first - 1)
+            self.rules.rollback(first - 1)
             raise
         last = batch[-1]
         return last.batch.cover is not None and not (enough[-1] and last.signatures)
@@ -284,6 +294,13 @@ class LineReader:
                 raise InvalidValue("under group cover a keyring change begins its write group")
             self._trust.change(record.body, sequence=record.sequence)
         except InvalidValue as error:  # not always about the last line of the batch
+            raise JournalCorrupt(str(error), sequence=record.sequence) from error
+
+    def _adopt_rules(self, record: JournalRecord) -> None:
+        try:
+            payload = self._trust.authorised(record.body, kind=RULES_KIND, purpose=Purpose.RULES)
+            self.rules.adopt(payload, ledger_id=self.fork_id or self.ledger_id, sequence=record.sequence)
+        except InvalidValue as error:
             raise JournalCorrupt(str(error), sequence=record.sequence) from error
 
     def _check_line(self, line: JournalLine) -> bool:
@@ -318,33 +335,34 @@ class LineReader:
     def _apply(self, batch: list[JournalLine]) -> None:
         """Move the balances and the rules' memory by a whole batch; an error leaves them as they were."""
         undo: list[tuple[Account, int]] = []
-        remembers = self._gate.remembers
+        made: list[Account] = []
         mark, noted = self._gate.mark(), self._links.mark()
         try:
             for line in batch:
                 if isinstance(line, JournalEntry):
-                    self._apply_entry(line, undo)
+                    self._apply_entry(line, undo, made)
                     links = EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None
                     if links is not None:
                         self._links.note(line.sequence, line.postings, links)
-                if remembers:
+                elif line.kind is RecordKind.RULES_ADOPTED:
+                    self._gate.adopt(self.rules.at(line.sequence))
+                if self._gate.remembers:
                     self._gate.apply(stamped(line))
         except BaseException:
             for account, balance in reversed(undo):
                 account.balance = balance
             self._gate.rollback(mark)
             self._links.rollback(noted)
+            self._book.remove(made)
             self._fresh.clear()
             raise
         self._gate.forget(self._gate.mark())
         self._links.forget(self._links.mark())
-        self._book.add(self._fresh.values())
-        self._fresh.clear()
         entries = sum(isinstance(line, JournalEntry) for line in batch)
         self.entries += entries
         self.records += len(batch) - entries
 
-    def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]]) -> None:
+    def _apply_entry(self, entry: JournalEntry, undo: list[tuple[Account, int]], made: list[Account]) -> None:
         changes: dict[Account, int] = {}
         for posting in entry.postings:
             account = self._account(posting.account.text)
@@ -352,12 +370,18 @@ class LineReader:
             if posting.side is Side.CREDIT:
                 delta = -delta
             changes[account] = changes.get(account, 0) + delta
+        if self._gate.remembers:
+            self._gate.review(entry, tuple(changes.items()), self._book, self._links)
         for account, delta in changes.items():
             balance = account.balance + delta
             if not MIN_UNITS <= balance <= MAX_UNITS:
                 raise InvalidValue(f"the balance of {account.text} leaves the signed 128-bit range")
             undo.append((account, account.balance))
             account.balance = balance
+        if self._fresh:
+            made.extend(self._fresh.values())
+            self._book.add(self._fresh.values())
+            self._fresh.clear()
 
 
 def stamped(line: JournalLine) -> StampedLine:

@@ -28,7 +28,7 @@ def _check_keyring_adopted(body: Body) -> None:
     Keyring.from_body(members)
 
 
-def _check_keyring_changed(body: Body) -> None:
+def _check_envelope(body: Body) -> None:
     if set(body) != {"payload", "payloadType", "signatures"}:
         raise InvalidValue("the body is no DSSE envelope")
 
@@ -57,8 +57,9 @@ def _check_recovery(body: Body) -> None:
 
 RECORD_TABLE: Mapping[RecordKind, Callable[[Body], None]] = {
     RecordKind.KEYRING_ADOPTED: _check_keyring_adopted,
-    RecordKind.KEYRING_CHANGED: _check_keyring_changed,
+    RecordKind.KEYRING_CHANGED: _check_envelope,
     RecordKind.RECOVERY: _check_recovery,
+    RecordKind.RULES_ADOPTED: _check_envelope,
 }
 
 

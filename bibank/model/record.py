@@ -21,6 +21,7 @@ class RecordKind(Enum):
     KEYRING_ADOPTED = "keyring_adopted"
     KEYRING_CHANGED = "keyring_changed"
     RECOVERY = "recovery"
+    RULES_ADOPTED = "rules_adopted"
 
 
 def _freeze_body(value: Mapping[str, object]) -> FrozenMap:

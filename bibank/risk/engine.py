@@ -14,25 +14,30 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from bibank.errors import ConfigurationError, Refused, RuleFailed, excerpt
+from bibank.errors import ConfigurationError, Refused, RuleFailed, RulesMismatch, excerpt
 from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Moves, Past
 from bibank.journal.link_book import LinkBook
 from bibank.journal.reversals import REVERSALS_NAME
-from bibank.model.entry import TransactionIntent, UnsignedEntry
+from bibank.journal.rule_sets import AdoptedRule, RuleSet
+from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.links import NO_LINKS
 from bibank.model.stamped import StampedLine
+from bibank.risk.adoption import Supply, recorded
 from bibank.risk.holds import HOLDS_NAME, check_ended, check_holds
 from bibank.risk.reversals import check_reversal
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
-from bibank.risk.view import RiskView, RuleState
+from bibank.risk.view import RiskView, RuleState, Undoable
 
 _RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
 
 
 BUILT_IN_NAMES = (REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
 """The rules of every ledger, in the order in which they judge."""
+
+
+_Judge = tuple[str, RiskRule, RuleState]
 
 
 class RiskEngine:
@@ -55,7 +60,7 @@ class RiskEngine:
             ):
                 raise ConfigurationError(f"a rule has a name and a check method; {excerpt(rule)} is none")
         self._claimed = False
-        self._undo: list[tuple[RuleState, str, object]] = []
+        self._undo: list[tuple[Undoable, str, object]] = []
         self._forgotten = 0
         """How many changes before those in `_undo` are final."""
         names = [rule.name for rule in self._rules]
@@ -64,17 +69,23 @@ class RiskEngine:
                 raise ConfigurationError(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
             if name in BUILT_IN_NAMES or names.count(name) > 1:
                 raise ConfigurationError(f"there are two rules named {name!r}")
-        self._names = tuple(names)
-        states = [RuleState(self._undo) for _ in names]
-        self._judges = tuple(zip(names, self._rules, states, strict=True))
+        self._supply = Supply(self._rules)
+        self._adopted = RuleSet()
+        self._missing: tuple[str, ...] = ()
+        self._judges: tuple[_Judge, ...] = ()
+        self._seat([(rule.name, rule, RuleState(self._undo)) for rule in self._rules])
+
+    def _seat(self, judges: Sequence[_Judge]) -> None:
+        """Let these rules judge from now on."""
+        self._judges = tuple(judges)
         self._stateful = tuple(
-            (name, rule, state) for name, rule, state in self._judges if isinstance(rule, StatefulRiskRule)
+            (name, rule, state) for name, rule, state in judges if isinstance(rule, StatefulRiskRule)
         )
 
     @property
     def rule_names(self) -> tuple[str, ...]:
         """The names of all rules, in the order in which they judge."""
-        return (*BUILT_IN_NAMES, *self._names)
+        return (*BUILT_IN_NAMES, *(name for name, _, _ in self._judges))
 
     def claim(self) -> RiskEngine:
         """Take the engine for one ledger; `ConfigurationError` when another has, or had, it.
@@ -139,6 +150,74 @@ class RiskEngine:
                 rule.apply(line, state)
             except Exception as error:
                 raise _failed(name, error) from error
+
+    def review(self, entry: JournalEntry, moves: Moves, book: AccountBook, links: LinkBook) -> None:
+        """Look on: what was accepted is not judged again here."""
+
+    # ------------------------------------------------------------------ adopted rules
+
+    def renewed(self) -> RiskEngine:
+        """Give an engine of the same rules that no ledger has used yet."""
+        engine = RiskEngine(self._rules)
+        engine._supply = self._supply.copy()
+        return engine
+
+    def supply(self, rules: Sequence[RiskRule]) -> tuple[AdoptedRule, ...]:
+        """Have rules at hand that are about to be adopted, and write them down.
+
+        Raises `ConfigurationError` for what is no set of rules, a kind of `InvalidInput` for data that
+        the journal cannot hold.
+        """
+        checked = RiskEngine(rules)._rules  # noqa: SLF001 - checked by the constructor of the same class
+        self._supply.add(checked)
+        return tuple(map(recorded, checked))
+
+    def adopt(self, rule_set: RuleSet) -> None:
+        """Let the rules of an adopted set judge from its own line on.
+
+        A rule that stood in the adopted set before, with the same data, keeps its memory; every other
+        begins without one. Rules given without being adopted end here.
+        """
+        kept = {rule.hash for rule in self._adopted.rules}
+        states = {name: state for name, _, state in self._judges}
+        judges: list[_Judge] = []
+        missing = []
+        for adopted in rule_set.rules:
+            rule = self._supply.find(adopted)
+            if rule is None:
+                missing.append(adopted.name)
+                continue
+            state = states[adopted.name] if adopted.hash in kept and adopted.name in states else None
+            judges.append((adopted.name, rule, state or RuleState(self._undo)))
+        self._undo.append((self, "", (self._judges, self._adopted, self._missing)))
+        self._adopted, self._missing = rule_set, tuple(missing)
+        self._seat(judges)
+
+    def restore(self, key: str, value: object) -> None:
+        """Take an adoption back; for the engine's own undoing."""
+        assert isinstance(value, tuple), "it came from `adopt`"
+        self._adopted, self._missing = value[1:]
+        self._seat(value[0])
+
+    def check_adopted(self) -> None:
+        """Demand that the rules at hand are those that the journal adopted, if it adopted any.
+
+        Raises `RulesMismatch`: a tool that does not have the rules may not write.
+        """
+        if not self._adopted.version:
+            return
+        if self._missing:
+            raise RulesMismatch(
+                f"the ledger has adopted {', '.join(self._missing)}, which this program does not have "
+                "with the recorded data; give RiskEngine([...]) with them",
+                missing=self._missing,
+            )
+        strangers = self._supply.strangers(self._adopted.rules)
+        if strangers:
+            raise RulesMismatch(
+                f"{', '.join(strangers)} is not in the rule set that the ledger has adopted, or not with "
+                "this data; adopt_rules() changes the set"
+            )
 
     def mark(self) -> int:
         """Remember what the rules know now."""

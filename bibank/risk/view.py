@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
+from typing import Protocol
 
 from bibank.errors import InvalidType
 from bibank.journal.accounts import AccountBook
@@ -19,6 +20,13 @@ _MISSING = object()
 _OUTFLOW_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
 
 
+class Undoable(Protocol):
+    """What can take one of its changes back."""
+
+    def restore(self, key: str, value: object) -> None:
+        """Return to the value that a key had."""
+
+
 class RuleState(MutableMapping[str, StateValue]):
     """The memory of one rule. The engine owns it, and can take every change back.
 
@@ -29,7 +37,7 @@ class RuleState(MutableMapping[str, StateValue]):
 
     __slots__ = ("_undo", "_values")
 
-    def __init__(self, undo: list[tuple[RuleState, str, object]]) -> None:
+    def __init__(self, undo: list[tuple[Undoable, str, object]]) -> None:
         self._values: dict[str, StateValue] = {}
         self._undo = undo
 

@@ -7,7 +7,7 @@ is looked up by signer id, public key and the line's sequence; what is not found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,7 +15,16 @@ import attrs
 
 from bibank.errors import InvalidValue, PinMismatch, excerpt
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
-from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, Policy, Purpose, Role
+from bibank.model.keyring import (
+    Keyring,
+    KeyringChange,
+    KeyringKey,
+    KeyStatus,
+    NewKey,
+    Policy,
+    Purpose,
+    Role,
+)
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import format_timestamp
 from bibank.signing.dsse import Envelope, payload_type, pre_authentication_encoding
@@ -85,6 +94,8 @@ class KeyringTrust:
 
     def __init__(self, sink: Sink = verify_now) -> None:
         self.ledger_id = ""
+        self.is_released = False
+        """Whether the lines that come are a fork's, which need no signature."""
         self.versions: list[KeyringVersion] = []
         self.sink = sink
         self._index()
@@ -93,6 +104,7 @@ class KeyringTrust:
         """Give a trust of its own that stands where this one does, and hands signatures to another sink."""
         other = KeyringTrust(sink)
         other.ledger_id = self.ledger_id
+        other.is_released = self.is_released
         other.versions = list(self.versions)
         other._index()
         return other
@@ -109,6 +121,8 @@ class KeyringTrust:
 
     def change(self, body: Mapping[str, JsonValue], *, sequence: int) -> None:
         """Take a signed change: its envelope, its place in the chain of versions, its signatures."""
+        if self.is_released:
+            raise InvalidValue("a fork keeps the keyring of its ledger")
         envelope = Envelope.from_body(body, kind=CHANGE_KIND)
         change = self._read_change(envelope.payload)
         self._check_authority(envelope, change)
@@ -135,8 +149,24 @@ class KeyringTrust:
             ),
         )
 
+    def authorised(self, body: Mapping[str, JsonValue], *, kind: str, purpose: Purpose) -> FrozenMap:
+        """Give the payload of an envelope that is signed as the policy of a purpose asks.
+
+        Raises `InvalidValue` for a signature by a key that is not active, for one that is wrong, and when
+        too few persons of the policy's role have signed.
+        """
+        envelope = Envelope.from_body(body, kind=kind)
+        if self.is_released:
+            return envelope.payload
+        keyring = self.current.keyring
+        known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
+        self._check_signed(envelope, known, purpose)
+        return envelope.payload
+
     def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
         """Demand that every key may sign this line; tell whether the line policy is satisfied."""
+        if self.is_released:
+            return True
         policy = self._line_policy if sequence >= self._line_from else self._policy(Purpose.LINE, sequence)
         signed = False
         for signature in signatures:
@@ -146,6 +176,8 @@ class KeyringTrust:
 
     def verify(self, signature: EntrySignature, *, sequence: int, digest: str, payload: bytes) -> None:
         """Hand a signature that was checked to the sink, which verifies it at once, later, or not at all."""
+        if self.is_released:
+            return
         message = line_message(
             signature, ledger_id=self.ledger_id, sequence=sequence, digest=digest, payload=payload
         )
@@ -158,6 +190,12 @@ class KeyringTrust:
                 bytes.fromhex(signature.signature),
             )
         )
+
+    def release(self, *, ledger_id: str) -> None:
+        """Go on as a fork of another id: its lines are nobody's word, and its keyring does not change."""
+        self.ledger_id = ledger_id
+        self.is_released = True
+        self._index()
 
     def rollback(self, sequence: int) -> None:
         """Forget versions that are in force only after a sequence."""
@@ -179,7 +217,7 @@ class KeyringTrust:
             keyring = self.current.keyring
             self._by_public_key = {key.public_key: key for key in keyring.keys}
             self._line_policy, self._line_from = keyring.policies[Purpose.LINE], self.current.from_sequence
-            if keyring.signs_lines:
+            if keyring.signs_lines and not self.is_released:
                 self.signed_from = self._line_policy.mandatory_from
         self._raw_keys = {public_key: bytes.fromhex(public_key) for public_key in self._by_public_key}
 
@@ -238,9 +276,21 @@ class KeyringTrust:
         keyring = self.current.keyring
         known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
         added = {key.key_id: key for key in change.add}
-        signed = set()
+        missing = added.keys() - {key_id for key_id, _ in envelope.signatures}
+        self._check_signed(envelope, {**added, **known}, Purpose.KEYRING, missing=missing)
+
+    def _check_signed(
+        self,
+        envelope: Envelope,
+        known: Mapping[str, KeyringKey | NewKey],
+        purpose: Purpose,
+        *,
+        missing: Collection[str] = (),
+    ) -> None:
+        """Demand that known keys signed an envelope, none of a list is missing, and enough of the keyring."""
+        keyring = self.current.keyring
         for key_id, signature in envelope.signatures:
-            key = known.get(key_id) or added.get(key_id)
+            key = known.get(key_id)
             if key is None:
                 raise InvalidValue(
                     f"the change is signed by key {excerpt(key_id)}, which is not in the keyring"
@@ -251,13 +301,16 @@ class KeyringTrust:
                 )
             if not verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature):
                 raise InvalidValue(f"the signature of key {key_id} on the change is wrong")
-            signed.add(key_id)
-        missing = added.keys() - signed
         if missing:
             raise InvalidValue(f"the added key {min(missing)} has not signed the change")
-        policy = keyring.policies[Purpose.KEYRING]
-        role = authorising_role(keyring)
-        persons = {known[key_id].signer_id for key_id in signed & known.keys() if role in known[key_id].roles}
+        policy = keyring.policies[purpose]
+        role = authorising_role(keyring, purpose)
+        signed = {key_id for key_id, _ in envelope.signatures}
+        persons = {
+            key.signer_id
+            for key in keyring.keys
+            if key.status is KeyStatus.ACTIVE and key.key_id in signed and role in key.roles
+        }
         if keyring.keys and len(persons) < policy.threshold:
             raise InvalidValue(
                 f"the change is signed by {len(persons)} {role.value} keys of the keyring, "
@@ -265,9 +318,9 @@ class KeyringTrust:
             )
 
 
-def authorising_role(keyring: Keyring) -> Role:
-    """Tell which role may change the keyring: the policy's, or the system until such a key was ever added."""
-    role = keyring.policies[Purpose.KEYRING].role
+def authorising_role(keyring: Keyring, purpose: Purpose = Purpose.KEYRING) -> Role:
+    """Tell which role decides on a purpose: the policy's, or the system until such a key was ever added."""
+    role = keyring.policies[purpose].role
     return role if any(role in key.roles for key in keyring.keys) else Role.SYSTEM
 
 
