@@ -31,6 +31,8 @@ class Sizes:
     many_accounts: int
     many_entries: int
     random_accounts: int
+    open_holds: int
+    known_keys: int
 
 
 FULL = Sizes(
@@ -52,6 +54,8 @@ FULL = Sizes(
     many_accounts=1_000_000,
     many_entries=1_000_000,
     random_accounts=100_000,
+    open_holds=100_000,
+    known_keys=1_000_000,
 )
 
 QUICK = Sizes(
@@ -73,6 +77,8 @@ QUICK = Sizes(
     many_accounts=20_000,
     many_entries=20_000,
     random_accounts=20_000,
+    open_holds=10_000,
+    known_keys=20_000,
 )
 
 TINY = Sizes(
@@ -94,6 +100,8 @@ TINY = Sizes(
     many_accounts=20,
     many_entries=20,
     random_accounts=20,
+    open_holds=20,
+    known_keys=20,
 )
 
 

@@ -8,7 +8,7 @@ bits; here every hash is computed from the line's content.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Literal
 
@@ -32,7 +32,8 @@ from bibank.model.account import AccountCategory
 from bibank.model.keyring import Role
 from bibank.model.lines import Head
 from bibank.model.timestamp import format_timestamp
-from bibank.risk.engine import RiskEngine
+from bibank.risk.review import Review
+from bibank.risk.rule import RiskRule
 from bibank.signing.trust import KeyringTrust, authorising_role, verify_never
 from bibank.verification import SignatureChecks
 
@@ -94,7 +95,9 @@ class AuditReport:
 
     `covered` counts the lines of the asked range; the chain is always verified from genesis on.
     `signatures` counts those that were verified. `suspect` names lines that a key signed after it
-    was no longer trusted; `not_covered` says in words what this audit does not show.
+    was no longer trusted; `violated` entries that the rules in force refuse, asked again (at most 1,000),
+    and `not_rechecked` the adopted rules that were not supplied; `not_covered` says in words what this
+    audit does not show.
     """
 
     verdict: Verified | SelfConsistent
@@ -108,6 +111,8 @@ class AuditReport:
     signatures: int
     fingerprint: str
     suspect: tuple[str, ...]
+    violated: tuple[str, ...]
+    not_rechecked: tuple[str, ...]
     not_covered: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -120,6 +125,8 @@ class AuditReport:
         if self.covered != self.lines:
             lines.append(f"{self.covered} of the lines lie in the range that was asked for")
         lines += [f"suspect: {doubt}" for doubt in self.suspect]
+        lines += [f"violated: {finding}" for finding in self.violated]
+        lines += [f"not re-checked (rule not supplied): {rule}" for rule in self.not_rechecked]
         return "\n".join([*lines, *(f"not covered: {gap}" for gap in self.not_covered)])
 
 
@@ -134,6 +141,7 @@ def audit_lines(
     pin: Pin | None = None,
     cached: KeyringFile | None = None,
     workers: int = 1,
+    rules: Sequence[RiskRule] = (),
     forks: Mapping[int, str] = NO_FORKS,
 ) -> AuditReport:
     """Verify lines from genesis on; raises `JournalCorrupt` at the first that does not follow.
@@ -141,8 +149,9 @@ def audit_lines(
     `since` and `until` are UTC dates, both inclusive: what lies before is verified but not
     counted in `covered`, what lies after is not read. `balances` (units by account) must come out.
     `level="signatures"` verifies every signature, in that many `workers`. A `pin` that the journal
-    does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach. `forks` says
-    behind which lines the ledger went on under another id.
+    does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach. Adopted
+    rules are asked again; `rules` are a host's own. `forks` says behind which lines the ledger went on
+    under another id.
     """
     for day in (since, until):
         if day is not None and type(day) is not date:
@@ -153,7 +162,8 @@ def audit_lines(
         raise InvalidValue(f"level is 'chain' or 'signatures', not {excerpt(level)}")
     with SignatureChecks(workers=workers) as checks:
         trust = KeyringTrust(checks.take if level == "signatures" else verify_never)
-        machine = LedgerMachine(RiskEngine(), trust)
+        review = Review(rules)
+        machine = LedgerMachine(review, trust)
         try:
             covered, stopped = _accept_range(machine, lines, since=since, until=until, forks=forks)
             checks.finish()
@@ -174,7 +184,7 @@ def audit_lines(
         and trust.current.keyring.signs_lines
         and _names_a_key(trust, pin)
     )
-    gaps = _gaps(trust, level, pin)
+    gaps = [*_gaps(trust, level, pin), _unasked(review)]
     if stopped:
         gaps.append(f"lines after {until}")
     return AuditReport(
@@ -191,6 +201,8 @@ def audit_lines(
         signatures=checks.checked,
         fingerprint=trust.current.fingerprint,
         suspect=_suspect(trust),
+        violated=tuple(review.violated),
+        not_rechecked=review.not_asked,
         not_covered=tuple(gaps),
     )
 
@@ -266,13 +278,24 @@ def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
                 "pin the fingerprint of a keyring with a key"
             )
         first = trust.signed_from
-        if first > 1:
+        if trust.is_released:
+            gaps.append("who wrote the last lines: they are a fork's, and nobody's word")
+        elif first > 1:
             gaps.append(f"lines 1 to {first - 1}: written before the ledger had a key")
         if authorising_role(keyring) is Role.SYSTEM:
             gaps.append("the keyring: its system key can change it alone until an operator's key is added")
         gaps.append("the end: nothing outside the journal says that later lines were not cut off")
-    gaps.append("risk rules: each entry was judged when it was committed, and is not judged again")
     return gaps
+
+
+def _unasked(review: Review) -> str:
+    """Say which risk rules are not judged again."""
+    if review.from_sequence is None:
+        return "risk rules: each entry was judged when it was committed, and is not judged again"
+    return (
+        f"risk rules: those adopted were asked again from line {review.from_sequence} on; "
+        "what every ledger has (sufficiency, holds, reversals) judged when the entry was committed"
+    )
 
 
 def _suspect(trust: KeyringTrust) -> tuple[str, ...]:
@@ -296,6 +319,7 @@ def audit_home(
     level: Level = "chain",
     pin: Pin | None = None,
     workers: int = 1,
+    rules: Sequence[RiskRule] = (),
 ) -> AuditReport:
     """Audit the journal of a home without opening it for writing: no lock, nothing repaired.
 
@@ -315,6 +339,7 @@ def audit_home(
         pin=pin,
         cached=cached,
         workers=workers,
+        rules=rules,
     )
     plan.raise_if_torn()
     return report

@@ -51,8 +51,11 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         Each is judged on its own and is either `Committed` or `Refused`; one in `Keyed` bears an
         idempotency key. Malformed items raise `InvalidInput` before anything is committed.
         """
+        single = PreparedBatch.single
         batches = [
-            self._prepare_item(item)
+            single(entry_of(item))
+            if isinstance(item, UnsignedEntry) and item.links.reverses is None
+            else self._prepare_item(item)
             for item in iterated(items, "items are a sequence of UnsignedEntry, of batches, or of Keyed")
         ]
         return Outcomes(self._committer.commit_each(batches))

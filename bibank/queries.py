@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
@@ -22,6 +22,7 @@ from bibank.model.lines import Head
 from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
+from bibank.risk.rule import RiskRule
 from bibank.stored_lines import Lines, Placer, checked_lines
 from bibank.write_group import DurableView
 
@@ -132,10 +133,18 @@ class Queries:
         rows = [hold for hold in holds if owned is None or hold.account.text.startswith(owned)]
         return Table(rows, row_type=Hold)
 
-    def audit(self, *, level: Level = "chain", pin: Pin | None = None, workers: int = 1) -> AuditReport:
+    def audit(
+        self,
+        *,
+        level: Level = "chain",
+        pin: Pin | None = None,
+        workers: int = 1,
+        rules: Sequence[RiskRule] = (),
+    ) -> AuditReport:
         """Read the whole journal again and recompute everything; `JournalCorrupt` where it breaks.
 
-        `level="signatures"` verifies every signature too; `pin` is what the auditor trusts.
+        `level="signatures"` verifies every signature too; `pin` is what the auditor trusts. Adopted
+        rules are asked again: shipped ones as the journal recorded them, a host's own as given in `rules`.
         """
         with self._source.reading() as view:
             head = view.head
@@ -150,6 +159,7 @@ class Queries:
             level=level,
             pin=pin,
             workers=workers,
+            rules=rules,
             forks=forks,
         )
         if report.head != head:

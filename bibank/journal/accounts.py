@@ -22,12 +22,13 @@ _FLOORED = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
 class AccountClass:
     """What all accounts of one category and asset share; those of held money are a class of their own."""
 
-    __slots__ = ("asset", "category", "debit_sign", "floor", "is_locked")
+    __slots__ = ("asset", "category", "debit_sign", "floor", "is_guarded")
 
-    def __init__(self, category: AccountCategory, asset: str, is_locked: bool) -> None:  # noqa: FBT001 - a key of the book's table
+    def __init__(self, category: AccountCategory, asset: str, is_guarded: bool) -> None:  # noqa: FBT001 - a key of the book's table
         self.category = category
         self.asset = asset
-        self.is_locked = is_locked
+        self.is_guarded = is_guarded
+        """Whether its money moves by rules of its own: that of LOCKED belongs to holds."""
         self.debit_sign = 1 if category.normal_balance is Side.DEBIT else -1
         self.floor = 0 if category in _FLOORED else MIN_UNITS
 

@@ -11,10 +11,10 @@ from bibank.journal.accounts import Account
 from bibank.journal.codec import MAX_BATCH_LINES
 from bibank.journal.encoder import entry_payload, record_payload
 from bibank.journal.everyday import SIGNATURES, read_signature
-from bibank.journal.intents import TWO_POSTING_CATEGORIES, check_intent, check_written
+from bibank.journal.intents import check_intent, check_written
 from bibank.journal.links import check_links
+from bibank.journal.plain_forms import is_plain
 from bibank.journal.records import check_record
-from bibank.model.account import Side
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
 from bibank.model.json_value import encode_string
 from bibank.model.lines import Head
@@ -28,8 +28,6 @@ Draft = UnsignedEntry | UnsignedRecord
 
 EMPTY_ORIGINALS: Mapping[int, JournalEntry] = {}
 
-_DEBIT = Side.DEBIT
-
 _POSTINGS, _METADATA, _BODY = '"postings":[', '],"metadata":}', '"body":'
 """Where postings and body stand in a line: no text before them holds a quote that is not escaped."""
 
@@ -40,7 +38,11 @@ class PreparedBatch:
     Raises `InvalidType`, `IntentViolation`, `EntryTooLarge` when there are too many.
     """
 
-    __slots__ = ("drafts", "key", "originals")
+    drafts: tuple[Draft, ...]
+    key: IdempotencyMark | None = None
+    """The key of the request, which stands on the first entry."""
+    originals: Mapping[int, JournalEntry] = EMPTY_ORIGINALS
+    """The entries that are reversed here, by sequence."""
 
     def __init__(
         self,
@@ -54,11 +56,10 @@ class PreparedBatch:
             raise EntryTooLarge(f"a batch holds 1 to {MAX_BATCH_LINES} lines, not {len(self.drafts)}")
         for draft in self.drafts:
             _check_draft(draft)
-        self.originals = originals
-        """The entries that are reversed here, by sequence."""
-        self.key = key
-        """The key of the request, which stands on the first entry."""
+        if originals:
+            self.originals = originals
         if key is not None:
+            self.key = key
             self.drafts = _keyed(self.drafts, key)
 
     @classmethod
@@ -67,8 +68,6 @@ class PreparedBatch:
         _check_draft(draft)
         self = cls.__new__(cls)
         self.drafts = (draft,)
-        self.key = None
-        self.originals = EMPTY_ORIGINALS
         return self
 
 
@@ -85,24 +84,14 @@ def _keyed(drafts: Sequence[Draft], key: IdempotencyMark) -> tuple[Draft, ...]:
 
 def _check_draft(draft: Draft) -> None:
     if type(draft) is UnsignedEntry:
-        postings = draft.postings
         if draft.links is not NO_LINKS:
             if draft.links.idempotency is not None:
                 raise InvalidValue("a key belongs to a whole request; give it as idempotency_key")
-            check_links(draft.intent, postings, draft.links)
-        if len(postings) == 2:
-            categories = TWO_POSTING_CATEGORIES.get(draft.intent)
-            if categories is not None:
-                first, second = postings
-                debit, credit = (first, second) if first.side is _DEBIT else (second, first)
-                if (
-                    debit.account.category is categories[0]
-                    and credit.account.category is categories[1]
-                    and debit.account.text != credit.account.text
-                ):
-                    return
-        check_intent(draft.intent, postings, draft.whole_metadata)
-        check_written(draft.intent, postings)
+            check_links(draft.intent, draft.postings, draft.links)
+        elif is_plain(draft):
+            return
+        check_intent(draft.intent, draft.postings, draft.whole_metadata)
+        check_written(draft.intent, draft.postings)
     elif type(draft) is UnsignedRecord:
         check_record(draft.kind, draft.body)
     else:

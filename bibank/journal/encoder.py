@@ -11,7 +11,6 @@ from __future__ import annotations
 from hashlib import sha256
 
 from bibank.model.amount import units_to_text
-from bibank.model.entry import BatchMark
 
 _AMOUNT_TEXTS_KEPT = 65_536
 """Bound of the amount text cache: the amounts of a busy hour, a few megabytes."""
@@ -29,17 +28,17 @@ def amount_text(units: int) -> str:
     return text
 
 
-def mark_json(sequence: int, mark: BatchMark) -> str:
-    """Spell `"batch":{...},` without the defaults, or nothing at all."""
+def mark_json(sequence: int, first: int, size: int, group: int, cover: str | None) -> str:
+    """Spell the batch mark of a line, `"batch":{...},` without the defaults, or nothing at all."""
     members = []
-    if mark.cover is not None:
-        members.append(f'"cover":"{mark.cover}"')
-    if mark.first != sequence:
-        members.append(f'"first":{mark.first}')
-    if mark.group != sequence:
-        members.append(f'"group":{mark.group}')
-    if mark.size != 1:
-        members.append(f'"size":{mark.size}')
+    if cover is not None:
+        members.append(f'"cover":"{cover}"')
+    if first != sequence:
+        members.append(f'"first":{first}')
+    if group != sequence:
+        members.append(f'"group":{group}')
+    if size != 1:
+        members.append(f'"size":{size}')
     return f'"batch":{{{",".join(members)}}},' if members else ""
 
 

@@ -8,7 +8,7 @@ part of the format: it judges proposals and, on replay, every line that was ever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+from math import gcd
 
 import attrs
 
@@ -92,11 +92,11 @@ def trade_price(*, base_units: int, quote_units: int) -> str:
     >>> trade_price(base_units=3, quote_units=100)
     '100/3'
     """
-    price = Fraction(quote_units, base_units)
-    units = price * UNITS_PER_WHOLE
-    return (
-        units_to_text(units.numerator) if units.denominator == 1 else f"{price.numerator}/{price.denominator}"
-    )
+    units, rest = divmod(quote_units * UNITS_PER_WHOLE, base_units)
+    if not rest:
+        return units_to_text(units)
+    divisor = gcd(quote_units, base_units)
+    return f"{quote_units // divisor}/{base_units // divisor}"
 
 
 TRADE_FIELDS = (

@@ -17,7 +17,6 @@ import attrs
 
 from bibank.errors import (
     ApprovalRequired,
-    BalanceOutOfRange,
     BibankError,
     IntegrityError,
     IntentViolation,
@@ -31,6 +30,7 @@ from bibank.journal.encoder import _amount_texts, amount_text, lone_mark_json
 from bibank.journal.gate import Moves, Past, RiskGate
 from bibank.journal.genesis import check_founding, check_place, read_adopted
 from bibank.journal.link_book import LinkBook
+from bibank.journal.moves import netted, out_of_range
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
 from bibank.journal.rule_sets import RULES_KIND, RuleBook
@@ -138,7 +138,7 @@ class LedgerMachine:
         timestamp, moment = self._stamp(now)
         if len(drafts) == 1 and not self._gate.remembers:
             draft = drafts[0]
-            if type(draft) is UnsignedEntry and draft.links.cause is None and draft.links.opens is None:
+            if type(draft) is UnsignedEntry and (draft.links is NO_LINKS or draft.links.is_plain):
                 return self._propose_one(drafts, draft, timestamp, moment)
         sealed = self._propose_many(batch, timestamp, moment)
         self._reader.count(drafts)
@@ -160,11 +160,11 @@ class LedgerMachine:
         line, digest = seal_entry(
             entry,
             postings,
-            self.ledger_id,
-            sequence=sequence,
-            prev_hash=position.hash,
-            timestamp=timestamp,
-            mark=mark,
+            self._reader.fork_id or self._reader.ledger_id,
+            sequence,
+            position.hash,
+            timestamp,
+            mark,
         )
         sealed = SealedBatch(
             drafts, [line], (digest,), sequence, position.hash, group, timestamp, moment, self.cover
@@ -183,7 +183,7 @@ class LedgerMachine:
     def _propose_many(self, batch: PreparedBatch, timestamp: str, moment: datetime) -> SealedBatch:
         moves: list[tuple[Account, int]] = []
         made: list[Account] = []
-        mark = self.mark()
+        rules, links = self._gate.mark(), self.links.mark()
         try:
             drafts, bodies = self._judge(batch, moment, moves, made)
             sealed = seal_batch(
@@ -196,7 +196,7 @@ class LedgerMachine:
                 moment=moment,
             )
         except BaseException:
-            self._undo(moves, made, mark)
+            self._undo(moves, made, rules, links)
             raise
         sealed.made = made
         return sealed
@@ -209,7 +209,7 @@ class LedgerMachine:
         """Undo the batches sealed since a mark, none of which was written: as if never proposed."""
         self.position.restore(mark.position)
         for sealed in reversed(group):
-            self._undo(self.moves_of(sealed.drafts), sealed.made, mark)
+            self._undo(self.moves_of(sealed.drafts), sealed.made, mark.rules, mark.links)
             self._reader.uncount(sealed.drafts)
 
     def check_signed(self, sealed: SealedBatch) -> None:
@@ -260,7 +260,7 @@ class LedgerMachine:
         """Stamp and judge as :meth:`propose` does, seal nothing, and leave no trace."""
         moves: list[tuple[Account, int]] = []
         made: list[Account] = []
-        mark = self.mark()
+        rules, links = self._gate.mark(), self.links.mark()
         try:
             if not self.position.sequence:
                 check_founding(batch.drafts)
@@ -272,10 +272,10 @@ class LedgerMachine:
                     before=SignedAmount.from_units(account.balance - delta),
                     after=SignedAmount.from_units(account.balance),
                 )
-                for account, delta in _netted(moves)
+                for account, delta in netted(moves)
             )
         finally:
-            self._undo(moves, made, mark)
+            self._undo(moves, made, rules, links)
 
     def _stamp(self, now: datetime) -> tuple[str, datetime]:
         position = self.position
@@ -385,22 +385,22 @@ class LedgerMachine:
             else:
                 fragments.append(f'{{"account":"{text}","amount":"{spelled}","side":"credit"}}')
                 steps.append((account, -units * account.klass.debit_sign))
-        moves = steps if len(steps) == 2 and steps[0][0] is not steps[1][0] else _netted(steps)
+        moves = steps if len(steps) == 2 and steps[0][0] is not steps[1][0] else netted(steps)
         for account, delta in moves:
             if not MIN_UNITS <= account.balance + delta <= MAX_UNITS:
-                raise _out_of_range(account, delta)
+                raise out_of_range(account, delta)
         past = Past(self.links, original) if entry.links is not NO_LINKS else self._past
         refusal = self._gate.judge(entry, moves, self.book, past=past, sequence=sequence, now=moment)
         if refusal is not None:
             raise refusal
         return ",".join(fragments), moves
 
-    def _undo(self, moves: Moves, made: Sequence[Account], mark: MachineMark) -> None:
+    def _undo(self, moves: Moves, made: Sequence[Account], rules: int, links: int) -> None:
         for account, delta in moves:
             account.balance -= delta
         self.book.remove(made)
-        self._gate.rollback(mark.rules)
-        self.links.rollback(mark.links)
+        self._gate.rollback(rules)
+        self.links.rollback(links)
         self._trust.rollback(self.position.sequence)
         self.rules.rollback(self.position.sequence)
 
@@ -434,30 +434,7 @@ class LedgerMachine:
         return self.position.batch is not None
 
 
-def _netted(steps: list[tuple[Account, int]]) -> Moves:
-    """Sum the changes of each account, in the order in which the accounts appear."""
-    changes: dict[Account, int] = {}
-    for account, delta in steps:
-        changes[account] = changes.get(account, 0) + delta
-    return tuple(changes.items())
-
-
 def _founded_id(draft: Draft) -> str:
     assert isinstance(draft, UnsignedEntry), "check_founding demands a genesis entry"
     assert draft.genesis is not None, "check_founding demands a genesis entry"
     return draft.genesis.ledger_id
-
-
-def _out_of_range(account: Account, delta: int) -> Refused:
-    required = min(abs(delta), MAX_UNITS)
-    available = min(MAX_UNITS - account.balance if delta > 0 else account.balance - MIN_UNITS, MAX_UNITS)
-    return BalanceOutOfRange(
-        f"{account.text} would leave the signed 128-bit range",
-        rule="range",
-        advice=f"at most {SignedAmount.from_units(available)} more passes",
-        account=account.key,
-        asset=account.klass.asset,
-        required=SignedAmount.from_units(required),
-        available=SignedAmount.from_units(available),
-        shortfall=SignedAmount.from_units(max(required - available, 0)),
-    )

@@ -9,8 +9,9 @@ from bibank.journal.batches import Draft, SealedBatch
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.journal.encoder import entry_hash, entry_line, mark_json, record_hash, record_line
 from bibank.journal.position import Position
-from bibank.model.entry import BatchMark, UnsignedEntry
+from bibank.model.entry import UnsignedEntry
 from bibank.model.json_value import encode_string
+from bibank.model.links import NO_LINKS
 from bibank.model.record import UnsignedRecord
 
 
@@ -35,15 +36,9 @@ def seal_batch(
     lines: list[bytes] = []
     digests: list[str] = []
     for sequence, (draft, body) in enumerate(zip(drafts, bodies, strict=True), first):
-        mark = mark_json(sequence, BatchMark(first=first, size=size, group=group, cover=cover))
-        if isinstance(draft, UnsignedEntry):
-            line, digest = seal_entry(
-                draft, body, ledger_id, sequence=sequence, prev_hash=digest, timestamp=timestamp, mark=mark
-            )
-        else:
-            line, digest = _seal_record(
-                draft, body, ledger_id, sequence=sequence, prev_hash=digest, timestamp=timestamp, mark=mark
-            )
+        mark = mark_json(sequence, first, size, group, cover)
+        seal = seal_entry if isinstance(draft, UnsignedEntry) else _seal_record
+        line, digest = seal(draft, body, ledger_id, sequence, digest, timestamp, mark)  # type: ignore[arg-type]  # chosen by the draft's type
         lines.append(line)
         digests.append(digest)
     return SealedBatch(drafts, lines, digests, first, position.hash, group, timestamp, moment, cover)
@@ -53,31 +48,28 @@ def seal_entry(
     entry: UnsignedEntry,
     postings: str,
     ledger_id: str,
-    *,
     sequence: int,
     prev_hash: str,
     timestamp: str,
     mark: str,
 ) -> tuple[bytes, str]:
     """Give an entry's line and its hash; `postings` and `mark` are JSON fragments."""
-    cause = entry.cause
-    fields = (
-        encode_string(entry.correlation_id),
-        "null" if cause is None else f'"{cause}"',
-        mark,
-        postings,
-        entry.metadata_json,
+    intent, metadata = entry.intent._value_, entry.metadata_json
+    trace = encode_string(entry.correlation_id)
+    cause = "null"
+    if entry.links is not NO_LINKS or entry.related_trade is not None:
+        cause = "null" if entry.cause is None else f'"{entry.cause}"'
+    digest = entry_hash(
+        ledger_id, sequence, prev_hash, timestamp, intent, trace, cause, mark, postings, metadata
     )
-    intent = entry.intent._value_
-    digest = entry_hash(ledger_id, sequence, prev_hash, timestamp, intent, *fields)
-    return _checked(entry_line(sequence, prev_hash, digest, timestamp, intent, *fields)), digest
+    line = entry_line(sequence, prev_hash, digest, timestamp, intent, trace, cause, mark, postings, metadata)
+    return _checked(line), digest
 
 
 def _seal_record(
     record: UnsignedRecord,
     body: str,
     ledger_id: str,
-    *,
     sequence: int,
     prev_hash: str,
     timestamp: str,

@@ -59,6 +59,9 @@ MAX_DRAFT_BYTES = 36_864
 RELATED_TRADE = "related_trade_sequence"
 """The metadata name under which the ledger ties a fee to the trade before it in its batch (phase 2, 3.5)."""
 
+_FEE_FIELDS = 3
+"""Members that the intent table asks of a fee: fee_amount, fee_asset, fee_type."""
+
 _SURELY_WITHIN_KEYS = METADATA_LIMITS.keys - 1
 _SURELY_WITHIN_BYTES = METADATA_LIMITS.size_bytes - 64
 """Up to here what a caller gives and what the ledger adds, a fee's relation included, fits the limits."""
@@ -187,6 +190,8 @@ def _check_genesis_mark(value: object) -> GenesisMark | None:
 
 
 def _check_links(value: object) -> EntryLinks:
+    if value is NO_LINKS:
+        return NO_LINKS
     if not isinstance(value, EntryLinks):
         raise InvalidType(f"links are EntryLinks, not {type(value).__name__}")
     return NO_LINKS if value == NO_LINKS else value
@@ -270,7 +275,11 @@ class UnsignedEntry:
         for name in _DRAFT_FIELDS:
             put(fee, name, getattr(self, name))
         put(fee, "related_trade", sequence)
-        put(fee, "metadata_json", canonical_text(fee.whole_metadata))
+        if len(self.metadata) == _FEE_FIELDS and self.links is NO_LINKS:  # their names come before this one
+            text = f'{self.metadata_json[:-1]},"{RELATED_TRADE}":"{sequence}"}}'
+        else:
+            text = canonical_text(fee.whole_metadata)
+        put(fee, "metadata_json", text)
         return fee
 
     def _canonical_text(self) -> str:

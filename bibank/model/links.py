@@ -114,6 +114,11 @@ class EntryLinks:
             raise InvalidMetadata("an entry opens a hold, cites one, or reverses a line: one of these")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the entry follows from no other line and opens nothing."""
+        return self.opens is None and self.hold is None and self.reverses is None
+
+    @property
     def cause(self) -> int | None:
         """The sequence of the line that the entry follows from."""
         return self.hold if self.hold is not None else self.reverses

@@ -113,19 +113,22 @@ class RiskEngine:
         now: datetime,
     ) -> Refused | None:
         """Ask every rule; give the first refusal. Never raises."""
-        if entry.intent is TransactionIntent.GENESIS:
-            return check_sufficiency(moves)  # the opening is the host's own decision, made when it creates it
-        refused: Refused | None = None
-        if entry.links is not NO_LINKS and entry.links.reverses is not None:
-            refused = check_reversal(entry, past)
-        if refused is None:
-            for account, _ in moves:
-                if account.klass.is_locked:
-                    refused = check_holds(entry, moves, past, now=now)
-                    break
-        refused = refused or check_sufficiency(moves)
-        if refused is not None:
-            return refused
+        if entry.links is not NO_LINKS:
+            refused = check_built_in(entry, moves, past, now=now)
+            if refused is not None:
+                return refused
+        else:
+            for account, delta in moves:
+                if account.klass.is_guarded or (delta < 0 and account.balance + delta < account.floor):
+                    return check_built_in(entry, moves, past, now=now)
+        if not self._judges or entry.intent is TransactionIntent.GENESIS:
+            return None  # the opening is the host's own decision, made when it creates the ledger
+        return self.ask(entry, moves, book, sequence=sequence, now=now)
+
+    def ask(
+        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+    ) -> Refused | None:
+        """Ask the host's or the adopted rules alone. Never raises."""
         for name, rule, state in self._judges:
             mark = self.mark()
             try:
@@ -199,6 +202,11 @@ class RiskEngine:
         self._adopted, self._missing = value[1:]
         self._seat(value[0])
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The rules of the set in force that are not at hand."""
+        return self._missing
+
     def check_adopted(self) -> None:
         """Demand that the rules at hand are those that the journal adopted, if it adopted any.
 
@@ -235,6 +243,16 @@ class RiskEngine:
         while self._forgotten + len(self._undo) > mark:
             state, key, value = self._undo.pop()
             state.restore(key, value)
+
+
+def check_built_in(entry: UnsignedEntry, moves: Moves, past: Past, *, now: datetime) -> Refused | None:
+    """Ask the rules that every ledger has."""
+    refused: Refused | None = None
+    if entry.links.reverses is not None:
+        refused = check_reversal(entry, past)
+    if refused is None and entry.intent is not TransactionIntent.GENESIS:
+        refused = check_holds(entry, moves, past, now=now)
+    return refused or check_sufficiency(moves)
 
 
 def _is_rule_name(name: object) -> bool:
