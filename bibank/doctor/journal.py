@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from bibank.doctor.findings import Finding, note, ok, problem, trouble
@@ -12,8 +11,8 @@ from bibank.model.record import JournalRecord
 from bibank.model.timestamp import format_timestamp
 from bibank.store.jsonl.head import HeadMark, newest
 from bibank.store.jsonl.plan import LOCK_NAME
+from bibank.store.jsonl.repair import torn_before
 
-_TORN_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl\.torn-([1-9][0-9]*)(?:-[1-9][0-9]*)?", re.ASCII)
 _MOST_NAMED = 5
 """Files of torn bytes that a finding names; it counts the others."""
 
@@ -116,11 +115,7 @@ def _pair(slots: Sequence[HeadMark | None]) -> list[HeadMark | None]:
 
 def _recovery(look: Look) -> Finding:
     """Say what was set aside, what the journal records of it, and what it is still owed."""
-    torn = {
-        name: int(found[1])
-        for name in look.files.listdir()
-        if (found := _TORN_NAME.fullmatch(name)) is not None
-    }
+    torn = {name: before for name in look.files.listdir() if (before := torn_before(name)) is not None}
     survey = look.survey
     if survey is None:
         words = [_listed(look, torn)] if torn else ["no file of torn bytes is there"]
@@ -132,7 +127,7 @@ def _recovery(look: Look) -> Finding:
         words.append(_listed(look, torn))
     if record is not None:
         words.append(_recorded(record))
-    if after + 1 in torn.values():
+    if any(before == after + 1 and _size(look, name) for name, before in torn.items()):
         words.append(
             f"the record of what was set aside before line {after + 1} is owed: the next commit brings it"
         )
@@ -151,10 +146,14 @@ def _listed(look: Look, torn: dict[str, int]) -> str:
     newest_first = sorted(torn.items(), key=lambda item: (item[1], item[0]), reverse=True)
     words = []
     for name, before in newest_first[:_MOST_NAMED]:
-        found = look.files.stat(name)
-        words.append(f"{name} ({found.size if found is not None else 0} bytes, before line {before})")
+        words.append(f"{name} ({_size(look, name)} bytes, before line {before})")
     more = f" and {len(torn) - _MOST_NAMED} more" if len(torn) > _MOST_NAMED else ""
     return f"set aside: {', '.join(words)}{more}"
+
+
+def _size(look: Look, name: str) -> int:
+    found = look.files.stat(name)
+    return found.size if found is not None else 0
 
 
 def _recorded(record: JournalRecord) -> str:

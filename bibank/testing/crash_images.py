@@ -22,7 +22,7 @@ from random import Random
 import attrs
 
 from bibank.testing.page_cache import Cut, Pages, Write, changed
-from bibank.testing.simulated_machine import Operation, operated
+from bibank.testing.simulated_machine import Create, operated
 
 SECTOR_BYTES = 512
 MAX_EXHAUSTIVE_SECTORS = 6
@@ -175,7 +175,7 @@ def _stops(data: bytes) -> Iterator[int]:
 
 
 def directories(
-    durable: Mapping[str, int], operations: Sequence[Operation], *, random: Random, samples: int
+    durable: Mapping[str, int], operations: Sequence[Create], *, random: Random, samples: int
 ) -> list[dict[str, int]]:
     """List the directories that a power cut may leave, each once: subsets of what was not synced.
 

@@ -1,7 +1,7 @@
 """The `Files` protocol in memory, with a page cache, a disk, and a fault at the call of one's choice.
 
 Results and errors are those of `OsFiles`: a bare `OSError` where the caller has to judge what is half done
-(write, pwrite, fdatasync, fsync_dir, replace), `StoreUnavailable` elsewhere. The directory always exists,
+(write, pwrite, fdatasync, fsync_dir), `StoreUnavailable` elsewhere. The directory always exists,
 and the lock is no file in it. Not for use from several threads at once.
 
 >>> from bibank.testing.faults import SimulatedFiles
@@ -35,7 +35,7 @@ CAPACITY_BYTES = 1 << 40
 """A disk that no test fills without wanting to."""
 
 _FIRST_HANDLE = 3
-_BARE = frozenset({"write", "pwrite", "fdatasync", "fsync_dir", "replace"})
+_BARE = frozenset({"write", "pwrite", "fdatasync", "fsync_dir"})
 """The calls that raise `OSError` as it comes."""
 
 _HALVED = frozenset({Fault.SHORT, Fault.ENOSPC_PARTIAL})
@@ -65,8 +65,8 @@ class SimulatedFiles:
     """One process that uses the directory of a simulated machine.
 
     `disk` is what the directory holds, all of it durable. `capacity_bytes` is what fits in: a write takes
-    what still fits, and raises `OSError` with ENOSPC when nothing does. Using a closed handle is an
-    `AssertionError`, as is any call after `restart`.
+    what still fits, and raises `OSError` with ENOSPC when nothing does. Using a closed handle, other than to
+    close it again, is an `AssertionError`, as is any call after `restart`.
     """
 
     def __init__(
@@ -228,13 +228,6 @@ class SimulatedFiles:
             else:
                 self.machine.sync(inode)
 
-    def replace(self, source: str, target: str) -> None:
-        """Rename a file over another; `FileNotFoundError` when there is none."""
-        with self._calling("replace"):
-            if source not in self.machine.entries:
-                raise FileNotFoundError(errno.ENOENT, f"there is no {source}")
-            self.machine.rename(source, target)
-
     def lock(self, name: str) -> int:
         """Take the one lock of the machine or raise `LedgerBusy`."""
         with self._calling("lock") as fault:
@@ -254,14 +247,16 @@ class SimulatedFiles:
             return self.machine.free_bytes()
 
     def close(self, handle: int) -> None:
-        """Close a handle, and give up the lock if it is the lock's; also where it fails."""
-        assert handle in self._handles, f"handle {handle} is not open"
+        """Close a handle, and give up the lock if it is the lock's; also where it fails with an error."""
+        assert _FIRST_HANDLE <= handle < self._next_handle, f"handle {handle} was never given"
         with self._calling("close"):
-            if self._handles.pop(handle).inode is None:
+            opened = self._handles.get(handle)
+            if opened is not None and opened.inode is None:
                 self.machine.is_file_locked = False
+            self._handles.pop(handle, None)
 
     def release(self) -> None:
-        """Let go of the directory, which stays locked until then. It has no fault."""
+        """Let go of the directory, which stays locked until then."""
         with self._calling("release"):
             if self._keeps_directory:
                 self.machine.is_directory_locked = self._keeps_directory = False

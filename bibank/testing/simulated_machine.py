@@ -7,7 +7,6 @@ not make its name durable. Whoever watches the machine is told each moment at wh
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import assert_never
 
 import attrs
 
@@ -22,31 +21,9 @@ class Create:
     inode: int
 
 
-@attrs.frozen
-class Rename:
-    """A file's name changed to another, over what was there."""
-
-    source: str
-    target: str
-    inode: int
-
-
-Operation = Create | Rename
-
-
-def operated(entries: Mapping[str, int], operations: Iterable[Operation]) -> dict[str, int]:
+def operated(entries: Mapping[str, int], operations: Iterable[Create]) -> dict[str, int]:
     """Give a directory after some operations."""
-    result = dict(entries)
-    for operation in operations:
-        match operation:
-            case Create(name, inode):
-                result[name] = inode
-            case Rename(source, target, inode):
-                result.pop(source, None)
-                result[target] = inode
-            case _:
-                assert_never(operation)
-    return result
+    return {**entries, **{operation.name: operation.inode for operation in operations}}
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -57,7 +34,7 @@ class Moment:
     """Every file by its inode number."""
 
     durable_entries: Mapping[str, int]
-    operations: tuple[Operation, ...]
+    operations: tuple[Create, ...]
     """What the next sync of the directory makes durable, in order."""
 
     promise: Hashable
@@ -80,7 +57,7 @@ class SimulatedMachine:
         self.is_directory_locked = False
         self.is_file_locked = False
         self._durable_entries: Mapping[str, int] = self.entries
-        self._operations: tuple[Operation, ...] = ()
+        self._operations: tuple[Create, ...] = ()
         self._capacity_bytes = capacity_bytes
         self._calls = 0
         self._call = ""
@@ -127,23 +104,15 @@ class SimulatedMachine:
             return self.inodes[number]
         made = Inode(max(self.inodes, default=0) + 1)
         self.inodes[made.number] = made
-        self._operate(Create(name, made.number))
+        self.entries = {**self.entries, name: made.number}
+        self._operations = (*self._operations, Create(name, made.number))
+        self._version += 1
         return made
 
     def find(self, name: str) -> Inode | None:
         """Give the file of a name, or None."""
         number = self.entries.get(name)
         return None if number is None else self.inodes[number]
-
-    def rename(self, source: str, target: str) -> None:
-        """Rename a file that is there."""
-        if source != target:
-            self._operate(Rename(source, target, self.entries[source]))
-
-    def _operate(self, operation: Operation) -> None:
-        self.entries = operated(self.entries, [operation])
-        self._operations = (*self._operations, operation)
-        self._version += 1
 
     def sync_directory(self) -> None:
         """Make every entry durable."""

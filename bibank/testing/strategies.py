@@ -20,25 +20,33 @@ in ids, metadata in many scripts.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
 
 import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from bibank.journal.genesis import keyring_hash
 from bibank.journal.intents import ADJUSTMENT_PURPOSES, FEE_KINDS, trade_price
-from bibank.model.account import SEGMENTS, AccountCategory, AccountKey, Side
-from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount, SignedAmount, units_to_text
-from bibank.model.entry import RESERVED_PREFIX, Posting, TransactionIntent, UnsignedEntry
-from bibank.model.genesis import NONCE_BYTES, GenesisMark
-from bibank.model.identifier import MAX_ID_LENGTH
-from bibank.model.json_value import MAX_SAFE_INTEGER, METADATA_LIMITS, FrozenMap, freeze
-from bibank.model.keyring import Keyring
-from bibank.model.money import MAX_PART_LENGTH, Money
+from bibank.model.account import AccountCategory, AccountKey, Side
+from bibank.model.amount import MAX_UNITS, Amount, units_to_text
+from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
+from bibank.model.links import NO_LINKS, EntryLinks, HoldTerms
 from bibank.testing.fault_strategies import fault_plans
+from bibank.testing.value_strategies import (
+    account_keys,
+    amounts,
+    assets,
+    frozen_metadata,
+    genesis_marks,
+    identifiers,
+    metadata,
+    money,
+    parts,
+    signed_amounts,
+    texts,
+    units,
+)
 
 __all__ = [
     "History",
@@ -59,8 +67,6 @@ __all__ = [
     "unsigned_entries",
 ]
 
-_EDGE_UNITS = (1, 10**8 - 1, 10**8, 10**8 + 1, 2**63 - 1, 2**64, MAX_UNITS - 1, MAX_UNITS)
-_ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _MAX_LEGS = 3
 _LIABILITY, _ASSET, _EQUITY, _REVENUE = (
     AccountCategory.LIABILITY,
@@ -68,120 +74,6 @@ _LIABILITY, _ASSET, _EQUITY, _REVENUE = (
     AccountCategory.EQUITY,
     AccountCategory.REVENUE,
 )
-
-
-# --------------------------------------------------------------------------- values
-
-
-def _units(minimum: int, maximum: int) -> SearchStrategy[int]:
-    edges = [units for units in (minimum, *_EDGE_UNITS, maximum) if minimum <= units <= maximum]
-    # Three ranges, so that neither everyday sums nor enormous ones are rare.
-    return st.one_of(
-        st.integers(minimum, min(maximum, max(minimum, 1_000 * 10**8))),
-        st.sampled_from(edges),
-        st.integers(minimum, maximum),
-    )
-
-
-def amounts(*, min_units: int = 0, max_units: int = MAX_UNITS) -> SearchStrategy[Amount]:
-    """Draw an `Amount` between two numbers of 10^-8 units, both inclusive."""
-    return _units(min_units, max_units).map(Amount.from_units)
-
-
-def signed_amounts(*, min_units: int = MIN_UNITS, max_units: int = MAX_UNITS) -> SearchStrategy[SignedAmount]:
-    """Draw a `SignedAmount` between two numbers of 10^-8 units, both inclusive."""
-    both = st.one_of(_units(max(min_units, 0), max_units), st.integers(min_units, max_units))
-    return (both if max_units > 0 else st.integers(min_units, max_units)).map(SignedAmount.from_units)
-
-
-def _parts(*everyday: str) -> SearchStrategy[str]:
-    """Draw an owner id, an asset code or a sub-account: the seed's SCREAMING_SNAKE_CASE."""
-    words = st.text(_ALPHANUMERIC, min_size=1, max_size=12)
-    snake = st.lists(words, min_size=1, max_size=4).map("_".join)
-    return st.one_of(st.sampled_from([*everyday, "0", "Z" * MAX_PART_LENGTH]), snake)
-
-
-def assets() -> SearchStrategy[str]:
-    """Draw an asset code: everyday ones, made-up ones, one of 64 characters."""
-    return _parts("USDT", "BTC", "EUR", "X_1")
-
-
-def money() -> SearchStrategy[Money]:
-    """Draw `Money`: any amount, zero included, of any asset."""
-    return st.builds(Money, amounts(), assets())
-
-
-def account_keys(
-    *,
-    categories: Sequence[AccountCategory] = tuple(AccountCategory),
-    asset: str | None = None,
-) -> SearchStrategy[AccountKey]:
-    """Draw an `AccountKey` of some categories, in one asset or in any."""
-    return st.builds(
-        AccountKey.of,
-        category=st.sampled_from(categories),
-        segment=st.sampled_from(SEGMENTS),
-        id=_parts("ALICE", "BOB", "VAULT", "FEE"),
-        asset=assets() if asset is None else st.just(asset),
-        sub_account=_parts("AVAILABLE", "LOCKED", "MAIN", "TRADING"),
-    )
-
-
-def identifiers() -> SearchStrategy[str]:
-    """Draw an id of 1 to 128 printable ASCII characters: UUIDs, quotes, backslashes, full length."""
-    edges = ["r1", " ", '"', "\\", '\\"', "\\u0041", "{}[],:", "~" * MAX_ID_LENGTH, '"' * MAX_ID_LENGTH]
-    free = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=MAX_ID_LENGTH)
-    return st.one_of(st.sampled_from(edges), st.uuids().map(str), free)
-
-
-def _texts() -> SearchStrategy[str]:
-    characters = st.characters(exclude_categories=("Cc", "Cn", "Cs"))
-    free = st.text(characters, max_size=16).map(lambda text: unicodedata.normalize("NFC", text))
-    # U+2028 breaks JavaScript, U+FB33 and U+1F602 sort differently in UTF-16, the slash may be escaped.
-    edges = ["", '"', "\\", "</", "caffè", "số dư", "\u2028", "\U0001f602", "\u20ac\ue000", "x" * 300]
-    return st.one_of(st.sampled_from(edges), free)
-
-
-def _metadata_values() -> SearchStrategy[Any]:
-    integers = st.one_of(
-        st.integers(-9, 9),
-        st.sampled_from([MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER]),
-        st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER),
-    )
-    values: SearchStrategy[Any] = st.one_of(st.none(), st.booleans(), integers, _texts())
-    for _ in range(METADATA_LIMITS.depth - 1):
-        values = st.one_of(
-            values,
-            st.lists(values, max_size=2),
-            st.dictionaries(_metadata_keys(), values, max_size=2),
-        )
-    return values
-
-
-def _metadata_keys() -> SearchStrategy[str]:
-    edges = st.sampled_from(["note", "a", "a.b", "a_1", "z" * 64, "bb", "ref.id", "x..y"])
-    free = st.text("abcxyz019_.", min_size=1, max_size=8).map("k".__add__)
-    return st.one_of(edges, free).filter(lambda key: not key.startswith(RESERVED_PREFIX))
-
-
-def metadata() -> SearchStrategy[dict[str, Any]]:
-    """Draw free metadata as a caller gives it: a dict, at most 4 levels and 64 keys, without `bb.` names."""
-    return st.dictionaries(_metadata_keys(), _metadata_values(), max_size=4)
-
-
-def frozen_metadata() -> SearchStrategy[FrozenMap]:
-    """Draw metadata as an entry holds it."""
-    return metadata().map(lambda members: freeze(members, METADATA_LIMITS))
-
-
-def genesis_marks() -> SearchStrategy[GenesisMark]:
-    """Draw the mark of a new ledger with the keyring that has no keys."""
-    return st.builds(
-        GenesisMark,
-        name=st.sampled_from(["bibank", "0", "a.b-c", "z" * 63]),
-        keyring_hash=st.just(keyring_hash(Keyring.unsigned())),
-        nonce=st.binary(min_size=NONCE_BYTES, max_size=NONCE_BYTES).map(bytes.hex),
-    )
 
 
 # --------------------------------------------------------------------------- postings
@@ -207,7 +99,7 @@ def _balanced(
     draw: DrawFn, debits: Sequence[AccountKey], credits: Sequence[AccountKey], max_units: int
 ) -> list[Posting]:
     """Draw one sum and divide it among the accounts of each side, a unit or more to each."""
-    total = draw(_units(max(len(debits), len(credits)), max_units))
+    total = draw(units(max(len(debits), len(credits)), max_units))
     return [
         Posting(account, Amount.from_units(units), side)
         for side, accounts in ((Side.DEBIT, debits), (Side.CREDIT, credits))
@@ -249,9 +141,9 @@ class _Pool:
 
 
 _ANYBODY = _Pool(
-    owners=st.one_of(_parts("ALICE", "BOB"), _parts("HOUSE").map("SYSTEM:".__add__)),
+    owners=st.one_of(parts("ALICE", "BOB"), parts("HOUSE").map("SYSTEM:".__add__)),
     assets=assets(),
-    sub_accounts=_parts("AVAILABLE", "LOCKED"),
+    sub_accounts=parts("AVAILABLE", "LOCKED"),
     max_units=MAX_UNITS,
 )
 _REGULAR_OWNERS = ("ALICE", "BOB", "SYSTEM:HOUSE")
@@ -259,7 +151,7 @@ _REGULAR_ASSETS = ("USDT", "BTC")
 _REGULARS = _Pool(
     owners=st.sampled_from(_REGULAR_OWNERS),
     assets=st.sampled_from(_REGULAR_ASSETS),
-    sub_accounts=st.sampled_from([*["AVAILABLE"] * 6, "LOCKED"]),
+    sub_accounts=st.sampled_from([*["AVAILABLE"] * 12, "LOCKED", "MAIN"]),
     max_units=200 * 10**8,
 )
 
@@ -282,13 +174,43 @@ _GENESIS = TransactionIntent.GENESIS
 @st.composite
 def _entries(draw: DrawFn, pool: _Pool, intent: TransactionIntent) -> UnsignedEntry:
     legs, fields = draw(_LEGS[intent](pool))
-    free = {} if intent is _GENESIS else draw(metadata())
+    links = NO_LINKS
+    if intent is not _GENESIS:
+        fields = {**draw(metadata()), **fields}
+        effective_at = draw(st.one_of(st.none(), st.none(), st.none(), _MOMENTS))
+        if intent is TransactionIntent.TRANSFER and draw(st.integers(0, 3)) == 0:
+            legs, terms = draw(_openings(pool))
+            links = EntryLinks(effective_at=effective_at, opens=terms)
+        elif effective_at is not None:
+            links = EntryLinks(effective_at=effective_at)
     return UnsignedEntry(
         intent=intent,
         correlation_id=draw(identifiers()),
         postings=legs,
-        metadata={**free, **fields},
+        metadata=fields,
         genesis=draw(genesis_marks()) if intent is _GENESIS else None,
+        links=links,
+    )
+
+
+_MOMENTS = st.datetimes(timezones=st.just(UTC))
+_LATE = st.datetimes(min_value=datetime(2500, 1, 1, tzinfo=UTC).replace(tzinfo=None), timezones=st.just(UTC))
+"""When holds that are drawn expire: a draft is valid whenever it is committed."""
+
+
+@st.composite
+def _openings(draw: DrawFn, pool: _Pool) -> tuple[list[Posting], HoldTerms]:
+    """Draw the opening of a hold: from AVAILABLE to LOCKED, for another owner or for a withdrawal."""
+    asset = draw(pool.assets)
+    owner, other = draw(st.lists(pool.owners, min_size=2, max_size=2, unique=True))
+    available, locked = (
+        AccountKey(f"LIAB:{owner if ':' in owner else 'USER:' + owner}:{asset}:{name}")
+        for name in ("AVAILABLE", "LOCKED")
+    )
+    payees = pool.accounts(asset, owner=other).filter(lambda account: account.sub_account != "LOCKED")
+    return draw(_balanced([available], [locked], pool.max_units)), HoldTerms(
+        payee=draw(st.one_of(st.none(), payees)),
+        expires_at=draw(st.one_of(st.none(), _LATE)),
     )
 
 
@@ -372,7 +294,7 @@ def _fee_legs(draw: DrawFn, pool: _Pool) -> _Legs:
 def _adjustment_legs(draw: DrawFn, pool: _Pool) -> _Legs:
     asset = draw(pool.assets)
     accounts = st.lists(account_keys(asset=asset), min_size=1, max_size=_MAX_LEGS)
-    reasons = _texts().filter(lambda text: bool(text.strip()))
+    reasons = texts().filter(lambda text: bool(text.strip()))
     return draw(_balanced(draw(accounts), draw(accounts), pool.max_units)), {
         "requires_approval": True,
         "reason": draw(reasons),

@@ -288,6 +288,9 @@ def test_audit_finds_a_torn_tail_and_repairs_nothing(books: Command) -> None:
 
 
 def test_audit_beside_a_writer(books: Command) -> None:
-    """An audit needs no lock."""
-    with Ledger.open(books.home):
-        books.ok("audit")
+    """An audit needs no lock, and sees what the writer has committed until then."""
+    with Ledger.open(books.home) as ledger:
+        before = books.ok("audit", "--json").document["lines"]
+        assert before == ledger.head.sequence
+        ledger.deposit("ALICE", "1 USDT", correlation_id="beside")
+        assert books.ok("audit", "--json").document["lines"] == before + 1

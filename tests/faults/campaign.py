@@ -24,13 +24,18 @@ from tests.faults.workloads import (
     Workload,
     groups_again,
     killed_and_reopened,
+    owing,
     reopened_after_failure,
 )
 
+ONE_CUT = "one power cut"
 SEED = 20261121
 SAMPLES = 24
-_WHOLLY = 5
+_WHOLLY = 10
 """Each so many states are checked to the end, also where an equal recovered disk was."""
+
+_THINNED: dict[Callable[[SimulatedFiles, Setting], None], int] = {killed_and_reopened: 3, owing: 2}
+"""Workloads of which each so many states are enough."""
 
 _SYNCS = ("write", "pwrite", "fdatasync", "fsync_dir", "truncate")
 
@@ -41,6 +46,9 @@ class Tally:
 
     states: set[bytes] = attrs.field(factory=set, repr=False)
     """The digest of every distinct state: disk, promise and setting."""
+
+    single: set[bytes] = attrs.field(factory=set, repr=False)
+    """Those of them that a single power cut leaves, whatever else does."""
 
     went_on: set[bytes] = attrs.field(factory=set, repr=False)
     """The recovered disks from which going on was tried."""
@@ -58,6 +66,8 @@ class Tally:
         digest = blake2b(
             repr((setting, promise, sorted(state.disk.items()))).encode(), digest_size=12
         ).digest()
+        if kind == ONE_CUT:
+            self.single.add(digest)
         if digest in self.states:
             return False
         self.states.add(digest)
@@ -81,7 +91,7 @@ def power_cut(workload: Workload, tally: Tally, *, stride: int = 1) -> None:
     """Cut the power once while a workload runs; of many states, look at each `stride`-th."""
     for number, state in enumerate(crash_states(workload, disk=workload.disk, seed=SEED, samples=SAMPLES)):
         if number % stride == 0:
-            tally.check("one power cut", state, workload.setting, workload.name)
+            tally.check(ONE_CUT, state, workload.setting, workload.name)
 
 
 def double_crash(workload: Workload, tally: Tally, *, first: int, stride: int = 1) -> None:
@@ -134,7 +144,7 @@ def full_campaign() -> list[Task]:
     """Everything, in pieces that can be shared out: first the largest."""
     tasks: list[Task] = []
     for workload in WORKLOADS:
-        tasks.append(partial(power_cut, workload, stride=2 if workload.work is killed_and_reopened else 1))
+        tasks.append(partial(power_cut, workload, stride=_THINNED.get(workload.work, 1)))
         tasks.append(partial(double_crash, workload, first=5, stride=31))
     tasks += [partial(failed_syncs, setting, stride=7) for setting in SETTINGS.values()]
     return tasks

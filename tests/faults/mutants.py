@@ -28,8 +28,10 @@ class Mutant:
 
 WRITER, HEAD, PLAN = "bibank.store.jsonl.writer", "bibank.store.jsonl.head", "bibank.store.jsonl.plan"
 REPAIR, TAIL, SURVEY = "bibank.store.jsonl.repair", "bibank.store.jsonl.tail", "bibank.store.jsonl.survey"
-FILES, COMMITTER, MACHINE = "bibank.store.jsonl.files", "bibank.committer", "bibank.journal.machine"
+FILES, MACHINE = "bibank.store.jsonl.files", "bibank.journal.machine"
+COMMITTER, QUEUE = "bibank.committer", "bibank.write_queue"
 
+_FIRST_IMPORT = "from __future__ import annotations\n"
 _EARLY_HEAD = """self._head_file.write(HeadMark(
                 sequence=group.head.sequence, hash=group.head.hash, file=name, end=end + len(data)))
             if self._syncs:"""
@@ -116,8 +118,8 @@ MUTANTS = (
     Mutant(
         name="the copy of torn bytes is not known to its directory",
         module=REPAIR,
-        old="        files.close(handle)\n    files.fsync_dir()\n\n\ndef _parts",
-        new="        files.close(handle)\n\n\ndef _parts",
+        old="    files.fsync_dir()\n\n\ndef _parts",
+        new="\n\ndef _parts",
     ),
     Mutant(
         name="bytes are written again and not synced",
@@ -128,12 +130,12 @@ MUTANTS = (
     Mutant(
         name="a crash forgets that a recovery record is owed",
         module=REPAIR,
-        old="int(found[1]) == sequence",
-        new="False",
+        old="if torn_before(name) == sequence",
+        new="if False",
     ),
     Mutant(
         name="a recovery is never recorded",
-        module=COMMITTER,
+        module=QUEUE,
         old='getattr(store, "set_aside", ())',
         new="()",
     ),
@@ -181,11 +183,65 @@ MUTANTS = (
     ),
     Mutant(
         name="readers see a group before it is synced",
-        module=COMMITTER,
+        module=QUEUE,
         old="            self.store.append(lines)\n",
         new="            self.durable = group.head\n            self.store.append(lines)\n",
     ),
+    Mutant(
+        name="the free-space floor is ignored",
+        module=WRITER,
+        old="            if free < need:",
+        new="            if free < size:",
+    ),
+    Mutant(
+        name="closing leaves unwritten space",
+        module=WRITER,
+        old="            self._trim()\n        except StoreUnavailable as error:\n            logger",
+        new="            pass\n        except StoreUnavailable as error:\n            logger",
+    ),
+    Mutant(
+        name="closing leaves HEAD where it is",
+        module=WRITER,
+        old="self._head_file.mark.head:\n            self._write_head()",
+        new="self._head_file.mark.head:\n            pass",
+    ),
+    Mutant(
+        name="a group that was not written drops its recovery record",
+        module=QUEUE,
+        old="            self.recovered = self.recovered or group.recovered\n",
+        new="",
+    ),
+    Mutant(
+        name="a refused commit drops the recovery record before it",
+        module=COMMITTER,
+        old="        except (Refused, InvalidInput):\n",
+        new="        except (Refused, InvalidInput):\n            self._queue.recovered = ()\n",
+    ),
+    Mutant(
+        name="a write that failed is said not to have happened",
+        module=WRITER,
+        old='            raise CommitOutcomeUnknown(f"{self._poison}; reopen',
+        new='            raise StoreUnavailable(f"{self._poison}; reopen',
+    ),
+    Mutant(
+        name="an interrupted close is not finished by the next",
+        module=WRITER,
+        old="            self._let_go()\n\n    def _finish",
+        new="            if not closed:\n                self._let_go()\n\n    def _finish",
+    ),
+    Mutant(
+        name="an interrupted close leaves HEAD open",
+        module=HEAD,
+        old="            self._files.close(self._handle)\n            self._handle = None",
+        new="            handle, self._handle = self._handle, None\n            self._files.close(handle)",
+    ),
 )
+
+CONTROLS = tuple(
+    Mutant(name=f"nothing is broken in {module}", module=module, old=_FIRST_IMPORT, new=_FIRST_IMPORT)
+    for module in sorted({mutant.module for mutant in MUTANTS})
+)
+"""Modules planted as they are: what the harness catches here is its own doing."""
 
 
 @contextmanager

@@ -57,13 +57,23 @@ _REMEMBERED = (
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Log nothing."""
+    logger = logging.getLogger("bibank")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
+
+
+@contextmanager
 def remembering() -> Iterator[None]:
     """Remember what pure functions gave, verify without threads, log nothing, and seldom look for garbage."""
-    logger = logging.getLogger("bibank")
-    was, thresholds = logger.disabled, gc.get_threshold()
-    logger.disabled = True
+    thresholds = gc.get_threshold()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with ExitStack() as stack:
+        stack.enter_context(quiet())
         for remember, function, modules in _REMEMBERED:
             remembered = remember(function)
             for module in modules:
@@ -72,5 +82,4 @@ def remembering() -> Iterator[None]:
         try:
             yield
         finally:
-            logger.disabled = was
             gc.set_threshold(*thresholds)

@@ -81,7 +81,7 @@ def flip_every_bit(tally: TamperTally, *, shard: tuple[int, int] = (0, 1), strid
 
     Each is offered to a machine that stands right before the true one, so that it takes microseconds: a
     refused line changes nothing in it. A flip that makes a newline is two lines, of which the first is
-    offered. The newlines themselves are `cut_and_rearrange`'s.
+    offered. The newlines themselves are `flip_every_newline`'s.
     """
     lines = stored_lines(signed_journal())
     machine = replayed(())
@@ -93,11 +93,30 @@ def flip_every_bit(tally: TamperTally, *, shard: tuple[int, int] = (0, 1), strid
             offered = bytes(flipped).partition(b"\n")[0]
             seen = refuses(machine, offered)
             if not seen:  # the key of line 1 is known from line 2 on, the last of the same batch
-                _, _, (first, size), _, _ = parsed(line)
-                seen = any(refuses(machine, later) for later in lines[number + 1 : first + size - 1])
+                end = parsed(line).mark.first + parsed(line).mark.size - 1
+                seen = any(refuses(machine, later) for later in lines[number + 1 : end])
                 machine = replayed(lines[:number])
             tally.expect(seen, "bit flipped", f"line {number + 1}, bit {bit}")
         machine.accept(line)
+
+
+def flip_every_newline(tally: TamperTally, *, shard: tuple[int, int] = (0, 1), stride: int = 1) -> None:
+    """Flip every bit of every newline: two lines become one, or the last one ends in no newline."""
+    disk = signed_journal()
+    index, count = shard
+    ends = [
+        (name, end)
+        for name in sorted(disk)
+        if name != HEAD_NAME
+        for end, byte in enumerate(disk[name])
+        if byte == ord("\n")
+    ]
+    for number in range(index * stride, 8 * len(ends), count * stride):
+        name, end = ends[number // 8]
+        flipped = bytearray(disk[name])
+        flipped[end] ^= 1 << number % 8
+        found = opens_at({**disk, name: bytes(flipped)})
+        tally.expect(isinstance(found, type), "newline flipped", f"{name}, byte {end}, bit {number % 8}")
 
 
 def replayed(lines: Sequence[bytes]) -> LedgerMachine:
@@ -153,7 +172,7 @@ def is_cut_seen(disk: Disk, *, newest: bool) -> bool:
         plan = survey_journal(SimulatedFiles(disk))
         expected = 1
         for line in plan.read():  # sequences alone: what stands before the cut was not touched
-            if parsed(line)[0] != expected:
+            if parsed(line).sequence != expected:
                 return True
             expected += 1
     except bb.JournalTruncated:
@@ -171,20 +190,20 @@ def cut_behind_older_heads(tally: TamperTally, *, stride: int = 1) -> None:
     ends, offset = [], 0
     for line in content.splitlines(keepends=True):
         offset += len(line)
-        sequence, digest, (first, size), _, _ = parsed(line[:-1])
-        if sequence == first + size - 1:
-            ends.append(HeadMark(sequence=sequence, hash=digest, file=name, end=offset))
+        found = parsed(line[:-1])
+        if found.sequence == found.mark.first + found.mark.size - 1:
+            ends.append(HeadMark(sequence=found.sequence, hash=found.hash, file=name, end=offset))
     for mark in (ends[2], ends[len(ends) // 2]):
         head = encode_slot(mark) * 2
         for cut in range(0, len(content), stride):
-            found = surveyed({**disk, name: content[:cut], HEAD_NAME: head})
+            seen = surveyed({**disk, name: content[:cut], HEAD_NAME: head})
             if cut < mark.end:
                 tally.expect(
-                    found is bb.JournalTruncated, "cut below HEAD", f"byte {cut}, HEAD at {mark.end}: {found}"
+                    seen is bb.JournalTruncated, "cut below HEAD", f"byte {cut}, HEAD at {mark.end}: {seen}"
                 )
             else:
                 whole = max(end.sequence for end in ends if end.end <= cut)
-                tally.expect(found == whole, "cut behind HEAD", f"byte {cut}: {found} instead of {whole}")
+                tally.expect(seen == whole, "cut behind HEAD", f"byte {cut}: {seen} instead of {whole}")
 
 
 def flip_head(tally: TamperTally, *, stride: int = 1) -> None:

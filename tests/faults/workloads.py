@@ -26,6 +26,10 @@ OTHER_SIGNER = Ed25519Signer(bytes(range(32, 64)), signer_id="SYSTEM")
 """The key that a rotation changes to."""
 
 
+KEYED, KEY = deposit("K", "1 USDT"), "once"
+"""A request that is made under a key, and may be made again on every disk that has it."""
+
+
 @attrs.frozen(kw_only=True)
 class Setting:
     """How a ledger is opened: whether and how it signs, and how far its day files are filled ahead."""
@@ -78,7 +82,7 @@ class Workload:
     name: str
     setting: Setting
     work: Callable[[SimulatedFiles, Setting], None]
-    begins: Literal["empty", "founded"] = "founded"
+    begins: Literal["empty", "founded", "torn"] = "founded"
 
     def __call__(self, files: SimulatedFiles) -> None:
         """Do it."""
@@ -86,8 +90,17 @@ class Workload:
 
     @property
     def disk(self) -> Mapping[str, bytes]:
-        """What it begins with: nothing, or a ledger that was founded and closed."""
-        return founded(self.setting) if self.begins == "founded" else {}
+        """What it begins with: nothing, or a ledger that was founded and closed, and maybe a torn write."""
+        if self.begins == "empty":
+            return {}
+        disk = founded(self.setting)
+        day = f"{self.setting.day}.jsonl"
+        return {**disk, day: disk[day] + b'{"torn'} if self.begins == "torn" else disk
+
+    @property
+    def closes(self) -> bool:
+        """Whether it ends with a close, not with a killed process."""
+        return self.work is not killed_and_reopened
 
 
 @lru_cache
@@ -118,7 +131,26 @@ def working(files: SimulatedFiles, setting: Setting, clock: StillClock | None = 
             promised(files, ledger)
         raise
     finally:
+        close_wholly(ledger)
+
+
+def close_wholly(ledger: bb.Ledger) -> None:
+    """Close; when that is interrupted, close again, which finishes it."""
+    try:
         ledger.close()
+    except KeyboardInterrupt:
+        ledger.close()
+        raise
+
+
+def owing(files: SimulatedFiles, setting: Setting) -> None:
+    """Open after a torn write, be refused, and commit what the recovery record comes before."""
+    with working(files, setting) as ledger:
+        with suppress(bb.Refused):
+            ledger.commit(transfer("A", "B", "1 USDT"))
+        promised(files, ledger)
+        ledger.commit(deposit("A", "1 USDT"))
+        promised(files, ledger)
 
 
 def lone_lines(files: SimulatedFiles, setting: Setting) -> None:
@@ -143,6 +175,33 @@ def groups(files: SimulatedFiles, setting: Setting) -> None:
         ledger.commit_each(several)
         promised(files, ledger)
         ledger.commit(transfer("A", "B", "1 USDT"))
+        promised(files, ledger)
+
+
+def trading(files: SimulatedFiles, setting: Setting) -> None:
+    """Trade with fees, hold and post, reverse, and ask twice under one key."""
+    with working(files, setting) as plain:
+        ledger = plain.bind(correlation_id="r")
+        ledger.commit_batch([deposit("A", "9 USDT"), deposit("B", "2 BTC")])
+        promised(files, ledger)
+        trade = ledger.trade(
+            maker="A",
+            maker_gives="4 USDT",
+            taker="B",
+            taker_gives="1 BTC",
+            fees=[bb.TradeFee("A", "1 USDT"), bb.TradeFee("B", "0.5 BTC")],
+        )
+        promised(files, ledger)
+        hold = ledger.hold("A", "2 USDT", to=bb.WITHDRAWAL)
+        promised(files, ledger)
+        ledger.post_hold(hold.id, "1", idempotency_key="posted")
+        promised(files, ledger)
+        for _ in range(2):
+            ledger.commit(KEYED, idempotency_key=KEY)
+            promised(files, ledger)
+        ledger.reverse(trade.fees[0].sequence)
+        promised(files, ledger)
+        ledger.hold("A", "1 USDT", to="B")
         promised(files, ledger)
 
 
@@ -229,13 +288,17 @@ WORKLOADS = (
     ),
     *(
         Workload(name=f"{work.__name__.replace('_', ' ')}, {label}", setting=setting, work=work)
-        for work in (groups, days, killed_and_reopened)
+        for work in (groups, trading, days, killed_and_reopened)
         for label, setting in SETTINGS.items()
     ),
     *(
         Workload(name=f"rotation, {label}", setting=setting, work=rotation)
         for label, setting in SETTINGS.items()
         if setting.signing != "none"
+    ),
+    *(
+        Workload(name=f"owing, {label}", setting=setting, work=owing, begins="torn")
+        for label, setting in SETTINGS.items()
     ),
 )
 """What is done while the power fails once."""

@@ -133,9 +133,11 @@ def test_a_home_of_another_process(holder: subprocess.Popen[str], books: Path) -
 
 
 def test_the_look_keeps_no_lock(books: Path) -> None:
-    """A writer that comes after a look finds the lock free."""
-    diagnose(books)
-    bb.Ledger.open(books).close()
+    """A writer that comes after a look finds the lock free, while the diagnosis is still at hand."""
+    found = diagnose(books)
+    with bb.Ledger.open(books) as ledger:
+        assert found.head == ledger.head
+        assert f"process {os.getpid()} on" in finding(books, "lock").text
 
 
 def test_a_torn_tail_is_a_problem_with_its_place(books: Path) -> None:
@@ -402,6 +404,14 @@ def test_a_recovery_from_tear_to_record(books: Path) -> None:
     (books / "journal" / f"{NEWEST}.torn-14").unlink()
     alone = finding(books, "recovery")
     assert alone.text.startswith("the last recovery record found is line 14")
+
+
+def test_an_empty_torn_file_owes_nothing(books: Path) -> None:
+    """What a full disk left of a copy is named, and no record is owed for it."""
+    (books / "journal" / f"{NEWEST}.torn-14").touch()
+    found = finding(books, "recovery")
+    assert f"{NEWEST}.torn-14 (0 bytes, before line 14)" in found.text
+    assert "owed" not in found.text
 
 
 def test_torn_files_before_a_line_that_is_not_there(books: Path) -> None:

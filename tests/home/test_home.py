@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import bibank as bb
-from bibank.home import Home
+from bibank.home import Home, replace_file
 from tests.store.journals import day_files, put, tree, write_journal
 
 
@@ -59,6 +60,17 @@ def test_a_store_can_be_repaired_without_reading_first(tmp_path: Path) -> None:
     assert len(list(store.read(after_sequence=3))) == 10
     assert store.locate(13) == ("2026-01-27.jsonl", 9)
     store.close()
+
+
+def test_a_file_that_takes_no_bytes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file that the operating system writes nothing of is reported, and what was there stays."""
+    path = tmp_path / "keyring.json"
+    replace_file(path, b"old")
+    monkeypatch.setattr(os, "write", lambda _handle, _data: 0)
+    with pytest.raises(bb.StoreUnavailable, match="took no bytes"):
+        replace_file(path, b"new")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
 
 
 def test_creating_over_damage_is_refused(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_long_journal_with_one_wrong_signature(forgery: Forgery, monkeypatch: 
     spoil(forgery, 4)
     lines = [spell(line) for line in forgery.lines]
     with pytest.raises(bb.JournalCorrupt, match=WRONG) as caught:
-        replay(lines, gate=RiskEngine())
+        replay(lines, engine=RiskEngine())
     assert caught.value.sequence == 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tracemalloc
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
+from bibank.home import Home
+from bibank.store.jsonl import files as journal_files
 from bibank.store.jsonl.files import OsFiles
 from bibank.store.jsonl.head import EMPTY, encode_slot
 from tests.store.journals import DAYS, NEWEST, StillClock, day_files, deposit, put, tree, write_journal
@@ -252,19 +255,93 @@ def test_files_of_a_directory(tmp_path: Path) -> None:
     found = files.stat("one")
     assert found is not None
     assert (found.size, found.is_regular, found.links) == (2, True, 1)
-    files.replace("one", "two")
-    assert files.listdir() == ["two"]
-    assert files.stat("one") is None
+    assert files.listdir() == ["one"]
+    assert files.stat("two") is None
     assert files.free_bytes() > 0
     for call in (
-        lambda: files.read("one", offset=0, size=1),
-        lambda: files.truncate("one", size=0),
-        lambda: files.close(handle),
+        lambda: files.read("two", offset=0, size=1),
+        lambda: files.truncate("two", size=0),
         lambda: OsFiles(tmp_path / "c").stat("x"),
     ):
         with pytest.raises(bb.StoreUnavailable):
             call()
     files.release()
+
+
+def test_a_handle_is_closed_once(tmp_path: Path) -> None:
+    """Closing again is harmless, also when the number of the handle belongs to somebody else by now."""
+    files = OsFiles(tmp_path)
+    handle = files.open_append("one")
+    files.close(handle)
+    files.close(handle)
+    other = os.open(tmp_path / "one", os.O_RDONLY)
+    try:
+        assert os.dup2(other, handle) == handle
+        files.close(handle)
+        os.close(handle)
+    finally:
+        os.close(other)
+
+
+def synced_directories(monkeypatch: pytest.MonkeyPatch, *, fails: Path | None = None) -> list[Path]:
+    """Take note of the directories that are synced from now on; let one of them fail."""
+    synced: list[Path] = []
+    real = journal_files.sync_directory
+
+    def sync(path: Path) -> None:
+        if path == fails:
+            raise OSError(errno.EIO, "planted")
+        real(path)
+        synced.append(path)
+
+    monkeypatch.setattr(journal_files, "sync_directory", sync)
+    return synced
+
+
+@pytest.mark.parametrize("made", ["some", "some/books", "some/books/journal"])
+def test_directories_of_an_earlier_attempt_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    """Directories that a creation made before it was cut off become durable with the next one."""
+    (tmp_path / made).mkdir(parents=True)
+    synced = synced_directories(monkeypatch)
+    Home(tmp_path / "some" / "books").plan_create().abandon()
+    top = {"some": {tmp_path}, "some/books": {tmp_path / "some"}}.get(made, set())
+    assert {*synced} >= {tmp_path / "some", tmp_path / "some" / "books"} | top
+
+
+def test_directories_are_synced_again_after_a_sync_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A creation that made a directory and could not sync it leaves that to the next one."""
+    home = Home(tmp_path / "books")
+    with monkeypatch.context() as patch:
+        synced_directories(patch, fails=tmp_path / "books")
+        with pytest.raises(bb.StoreUnavailable, match="make"):
+            home.plan_create()
+    assert home.journal.is_dir()
+    synced = synced_directories(monkeypatch)
+    home.plan_create().abandon()
+    assert {*synced} >= {tmp_path, tmp_path / "books"}
+
+
+def test_a_parent_that_is_not_ours_need_not_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where we may not look and not write, no earlier attempt made a directory; elsewhere it is an error."""
+    (tmp_path / "books").mkdir()
+    real = journal_files.sync_directory
+
+    def sync(path: Path) -> None:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "planted")
+        real(path)
+
+    monkeypatch.setattr(journal_files, "sync_directory", sync)
+    with pytest.raises(bb.StoreUnavailable, match="planted"):
+        Home(tmp_path / "books").plan_create()
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    Home(tmp_path / "books").plan_create().abandon()
 
 
 def test_a_foreign_platform_cannot_hold_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -310,3 +310,24 @@ def test_recovery_works_on_a_full_disk(caplog: pytest.LogCaptureFixture) -> None
     assert "no space for a copy" in caplog.text
     (described,) = ledger._committer.store.set_aside  # type: ignore[attr-defined]  # of a JsonlStore
     assert described.size == 5 * 99
+
+
+def test_what_a_full_disk_left_of_a_copy_says_nothing() -> None:
+    """An empty file of torn bytes owes no record, and the next torn bytes go into it."""
+    files = SimulatedFiles()
+    ledger = open_ledger(files, UNSIGNED)
+    ledger.commit(deposit("A", "1 USDT"))
+    ledger.close()
+    whole, day = files.durable(), f"{DAYS[0]}.jsonl"
+    torn = {**whole, day: whole[day] + b"{torn"}
+    full = SimulatedFiles(torn, capacity_bytes=sum(map(len, torn.values())))
+    store_of(full).close()
+    assert full.disk() == {**whole, f"{day}.torn-4": b""}
+    store = store_of(SimulatedFiles(full.disk()))
+    assert store.set_aside == ()
+    store.close()
+    again = SimulatedFiles({**full.disk(), day: torn[day]})
+    store = store_of(again)
+    assert [found.file for found in store.set_aside] == [f"{day}.torn-4"]
+    store.close()
+    assert again.durable() == {**whole, f"{day}.torn-4": b"{torn"}

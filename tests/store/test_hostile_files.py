@@ -117,7 +117,7 @@ def look(disk: Disk, reader: Callable[[Path], object]) -> object:
 def replayed(home: Path) -> int:
     """Survey and replay a journal; give the last sequence."""
     plan = survey_journal(home / "journal")
-    machine, _ = replay(plan.read(), gate=RiskEngine(), place=plan.place)
+    machine, _ = replay(plan.read(), engine=RiskEngine(), place=plan.place)
     assert machine.head == plan.head
     return machine.head.sequence
 
@@ -180,7 +180,7 @@ def test_a_huge_line_instead_of_a_genesis(disk: Disk, files: dict[str, bytes], f
     """A journal whose first line never ends is refused at its first line."""
     name = f"{DAYS[0]}.jsonl"
     disk.put({**files, name: Huge(b"", fill, b"\n", FEWER_BYTES)})
-    refused(disk, "", name=name, line=1)
+    refused(disk, "not of the date", name=name, line=1)
 
 
 def test_a_gigabyte_without_a_newline(disk: Disk, files: dict[str, bytes]) -> None:

@@ -149,6 +149,39 @@ def test_a_lock_that_is_replaced_is_not_held(tmp_path: Path, monkeypatch: pytest
         OsFiles(tmp_path).lock(".lock")
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_an_interrupted_close_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whichever lock is being given up when the interrupt comes, closing again leaves nothing open."""
+    import fcntl
+
+    home = tmp_path / "books"
+    bb.Ledger.create(home).close()
+    before = set(os.listdir("/dev/fd"))
+    ledger = bb.Ledger.open(home)
+    ledger.deposit("A", "1 USDT", correlation_id="r1")
+    real, given_up = fcntl.flock, 0
+
+    def interrupted(handle: int, operation: int) -> None:
+        nonlocal given_up
+        given_up += operation == fcntl.LOCK_UN
+        if given_up == number // 2 + 1 and number % 2:
+            real(handle, operation)
+        if given_up == number // 2 + 1:
+            raise KeyboardInterrupt
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.close()
+    assert set(os.listdir("/dev/fd")) > before
+    monkeypatch.setattr(fcntl, "flock", real)
+    ledger.close()
+    assert set(os.listdir("/dev/fd")) == before
+    bb.Ledger.open(home).close()
+
+
 def in_child(path: Path, body: str) -> subprocess.CompletedProcess[str]:
     """Run a script that forks; the child's verdict and the parent's are printed."""
     return subprocess.run(

@@ -21,7 +21,7 @@ from bibank.stores import plan_journal
 from bibank.testing.crash_images import SECTOR_BYTES, directories, versions
 from bibank.testing.faults import CrashState, Fault, FaultPlan, SimulatedFiles, crash_states
 from bibank.testing.page_cache import Cut, Pages, Write, changed
-from bibank.testing.simulated_machine import Create, Operation, Rename
+from bibank.testing.simulated_machine import Create
 from tests.store.journals import StillClock
 
 ROOT = Path(__file__).parents[2]
@@ -110,42 +110,6 @@ def test_a_name_that_was_not_synced() -> None:
     states = list(crash_states(work))
     assert contents(state for state in states if state.promise == "synced") == {None, b"xy"}
     assert contents(states) == {None, b"", b"x", b"xy", b"\0\0"}
-
-
-def test_a_rename_that_was_not_synced() -> None:
-    """The target is the old file or the new one; the other name may be there or not."""
-
-    def work(files: SimulatedFiles) -> None:
-        handle = files.open_append("temporary")
-        files.write(handle, b"new")
-        files.fdatasync(handle)
-        files.promise = "renamed"
-        files.replace("temporary", "a")
-        files.fsync_dir()
-        files.promise = "synced"
-
-    states = list(crash_states(work, disk={"a": b"old"}))
-    assert [state.disk for state in states if state.promise == "synced"] == [{"a": b"new"}]
-    found = [dict(state.disk) for state in states if state.promise == "renamed"]
-    assert sorted(map(sorted, map(dict.items, found))) == [
-        [("a", b"new")],
-        [("a", b"old")],
-        [("a", b"old"), ("temporary", b"new")],
-    ]
-
-
-def test_a_file_without_a_name_is_gone() -> None:
-    """What is written to a file that was replaced for good is nowhere."""
-
-    def work(files: SimulatedFiles) -> None:
-        handle = files.open_append("a")
-        files.replace("b", "a")
-        files.fsync_dir()
-        files.promise = "replaced"
-        files.write(handle, b"lost")
-
-    states = crash_states(work, disk={"a": b"old", "b": b"new"})
-    assert [state.disk for state in states if state.promise == "replaced"] == [{"a": b"new"}]
 
 
 def test_a_cut_may_land_before_what_was_written() -> None:
@@ -290,12 +254,11 @@ def test_long_runs_of_nuls_are_thinned() -> None:
 
 def test_directories_are_subsets_of_operations() -> None:
     """Up to four operations every subset is taken; beyond, every one in order and a sample."""
-    operations: list[Operation] = [Create("a", 2), Create("b", 3), Rename("a", "b", 2)]
+    operations = [Create("a", 2), Create("b", 3)]
     found = directories({"c": 1}, operations, random=Random(0), samples=0)
     assert sorted(sorted(entries.items()) for entries in found) == [
         [("a", 2), ("b", 3), ("c", 1)],
         [("a", 2), ("c", 1)],
-        [("b", 2), ("c", 1)],
         [("b", 3), ("c", 1)],
         [("c", 1)],
     ]
@@ -321,7 +284,6 @@ def busy(files: SimulatedFiles) -> None:
             files.fsync_dir()
         files.fdatasync(day)
         files.promise = number
-    files.replace("day", "other")
 
 
 def digest_of(states: Iterable[CrashState]) -> str:

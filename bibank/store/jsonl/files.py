@@ -50,7 +50,7 @@ class Files(Protocol):
         """Describe a file without following links; None when there is none."""
 
     def mkdir(self) -> None:
-        """Make the directory and its parents, each synced into its parent."""
+        """Make the directory and its parents, each synced into its parent, made just now or before."""
 
     def read(self, name: str, *, offset: int, size: int) -> bytes:
         """Read up to `size` bytes; fewer only at the end of the file."""
@@ -76,9 +76,6 @@ class Files(Protocol):
     def truncate(self, name: str, *, size: int) -> None:
         """Cut a file to a size and make that durable."""
 
-    def replace(self, source: str, target: str) -> None:
-        """Rename a file over another."""
-
     def lock(self, name: str) -> int:
         """Take the writer's lock at once or raise `LedgerBusy`; `close` releases it."""
 
@@ -86,10 +83,24 @@ class Files(Protocol):
         """Tell how many bytes may still be written."""
 
     def close(self, handle: int) -> None:
-        """Close a handle."""
+        """Close a handle. Again is harmless: who was interrupted in it does not know how far it came."""
 
     def release(self) -> None:
-        """Let go of the directory, which `lock` keeps open."""
+        """Let go of the directory, which `lock` keeps open. Again is harmless."""
+
+
+@contextlib.contextmanager
+def opened_update(files: Files, name: str) -> Iterator[int]:
+    """Open a file for writing at offsets, for a moment: an interrupted close is finished."""
+    handle = files.open_update(name)
+    try:
+        yield handle
+    finally:
+        try:
+            files.close(handle)
+        except KeyboardInterrupt:
+            files.close(handle)
+            raise
 
 
 def write_all(files: Files, handle: int, data: bytes) -> None:
@@ -127,6 +138,8 @@ class OsFiles:
                 "a home needs Linux or macOS; in_memory ledgers and verification work here"
             )
         self.directory = directory
+        self._open: dict[int, None] = {}
+        """The handles that were given and not closed."""
         self._kept: int | None = None
         self._owner = 0
         """The process that locked the directory."""
@@ -157,13 +170,19 @@ class OsFiles:
         return _describe(found)
 
     def mkdir(self) -> None:
-        """Make the directory and its missing parents, each synced into its parent."""
+        """Make the directory and its missing parents, and sync the parent of each, and of both last ones.
+
+        An attempt that was cut off may have made a directory, and not synced it into its parent.
+        """
+        directory = path = self.directory.absolute()
         missing = []
-        path = self.directory
         try:
             while not path.exists():
                 missing.append(path)
                 path = path.parent
+            kept = {path, directory.parent, directory} - {*missing}
+            for path in sorted(kept, key=lambda found: len(found.parts)):
+                _sync_entry(path)
             for path in reversed(missing):
                 with contextlib.suppress(FileExistsError):
                     path.mkdir(mode=_DIRECTORY_MODE)
@@ -205,6 +224,7 @@ class OsFiles:
         if not found.is_regular or found.links != 1 or found.owner != os.geteuid():
             os.close(handle)
             raise StoreUnavailable(f"{self.directory / name} is not a plain file of ours with one link")
+        self._open[handle] = None
         return handle
 
     def write(self, handle: int, data: bytes) -> int:
@@ -233,11 +253,6 @@ class OsFiles:
         except OSError as error:
             raise _unavailable("cut", self.directory / name, error) from error
 
-    def replace(self, source: str, target: str) -> None:
-        """Rename within the directory."""
-        with self._directory() as directory:
-            os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
-
     def lock(self, name: str) -> int:
         """Take the lock without waiting, write our pid and host into it, and keep the directory open."""
         directory = self._open_directory()
@@ -246,6 +261,7 @@ class OsFiles:
         except BaseException:
             os.close(directory)
             raise
+        self._open[handle] = None
         self._kept = directory
         self._owner = os.getpid()
         self._lock = handle, self._owner
@@ -290,22 +306,30 @@ class OsFiles:
         return found.f_bavail * found.f_frsize
 
     def close(self, handle: int) -> None:
-        """Close a handle."""
+        """Close a handle, unless it is closed: its number may be another file's by now."""
+        if handle not in self._open:
+            return
         try:
             if self._lock == (handle, os.getpid()):
-                self._lock = None
                 _unlock(handle)
+            # No interrupt comes between these two: Python looks for signals after a call, not before it.
+            del self._open[handle]
             os.close(handle)
         except OSError as error:
             raise _unavailable("close a file in", self.directory, error) from error
 
     def release(self) -> None:
         """Close the directory itself."""
-        handle, self._kept = self._kept, None
-        if handle is not None:
+        handle = self._kept
+        if handle is None:
+            return
+        try:
             if self._owner == os.getpid():
                 _unlock(handle)
-            self.close(handle)
+            self._kept = None  # right before closing, as above
+            os.close(handle)
+        except OSError as error:
+            raise _unavailable("close", self.directory, error) from error
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[int]:
@@ -360,6 +384,15 @@ def _describe(found: os.stat_result) -> FileStat:
         owner=found.st_uid,
         inode=found.st_ino,
     )
+
+
+def _sync_entry(path: Path) -> None:
+    """Make the name of a directory that was there before durable, unless it cannot be one of ours."""
+    try:
+        sync_directory(path.parent)
+    except PermissionError:
+        if os.access(path.parent, os.W_OK):
+            raise
 
 
 def sync_directory(path: Path) -> None:

@@ -152,7 +152,7 @@ class HeadFile:
         self._slot = 1 - self._slot
 
     def close(self) -> None:
-        """Close the file. Closing twice is harmless."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            self._files.close(handle)
+        """Close the file. Closing twice is harmless, and finishes what an interrupt left."""
+        if self._handle is not None:
+            self._files.close(self._handle)
+            self._handle = None

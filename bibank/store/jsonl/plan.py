@@ -142,11 +142,11 @@ class OpenPlan:
             head_file.write(mark)
 
     def abandon(self) -> None:
-        """Let go of the lock and the directory, and change nothing."""
-        lock, self._lock = self._lock, None
+        """Let go of the lock and the directory, and change nothing. Again is harmless."""
         try:
-            if lock is not None:
-                self._files.close(lock)
+            if self._lock is not None:
+                self._files.close(self._lock)
+                self._lock = None
         finally:
             self._files.release()
 

@@ -17,14 +17,14 @@ import attrs
 
 from bibank.errors import StoreUnavailable
 from bibank.model.json_value import JsonValue
-from bibank.store.jsonl.days import DayFile
-from bibank.store.jsonl.files import Files, write_all_at
+from bibank.store.jsonl.days import DAY_NAME, DayFile
+from bibank.store.jsonl.files import Files, opened_update, write_all_at
 from bibank.store.jsonl.head import EMPTY, HeadMark
 from bibank.store.jsonl.tail import Torn
 
 _COPY_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_TORN_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl\.torn-([1-9][0-9]*)(?:-[1-9][0-9]*)?", re.ASCII)
+_TORN_NAME = re.compile(DAY_NAME.pattern + r"\.torn-([1-9][0-9]*)(?:-[1-9][0-9]*)?", re.ASCII)
 
 logger = logging.getLogger("bibank")
 
@@ -56,6 +56,8 @@ def set_aside(files: Files, torn: Torn, *, sequence: int) -> SetAside:
     number = 1
     while numbered in taken:
         found = describe(files, numbered)
+        if not found.size:  # what a full disk left of a copy
+            break
         if (found.size, found.sha256) == (torn.size, digest.hexdigest()):
             break
         number += 1
@@ -85,13 +87,16 @@ def owed(files: Files, *, sequence: int) -> tuple[SetAside, ...]:
     """Describe the torn bytes that were set aside before a line that is not there yet.
 
     The recovery record comes first in the next group. Until it is written these files say that it
-    is owed, also after a crash.
+    is owed, also after a crash. An empty one is what a full disk left of a copy, and says nothing.
     """
-    return tuple(
-        describe(files, name)
-        for name in files.listdir()
-        if (found := _TORN_NAME.fullmatch(name)) is not None and int(found[1]) == sequence
-    )
+    described = (describe(files, name) for name in files.listdir() if torn_before(name) == sequence)
+    return tuple(found for found in described if found.size)
+
+
+def torn_before(name: str) -> int | None:
+    """Tell before which line the bytes in a file were set aside; None for any other file."""
+    found = _TORN_NAME.fullmatch(name)
+    return None if found is None else int(found[1])
 
 
 def describe(files: Files, name: str) -> SetAside:
@@ -116,27 +121,21 @@ def rewrite(files: Files, days: Sequence[DayFile], mark: HeadMark) -> None:
         start = mark.end if day.name == mark.file else 0
         if start >= day.size:
             continue
-        handle = files.open_update(day.name)
-        try:
+        with opened_update(files, day.name) as handle:
             for part in _parts(files, day.name, start=start, stop=day.size):
                 write_all_at(files, handle, part, offset=start)
                 start += len(part)
             files.fdatasync(handle)
-        finally:
-            files.close(handle)
     files.fsync_dir()
 
 
 def _copy(files: Files, torn: Torn, name: str) -> None:
-    handle = files.open_update(name)
-    try:
-        offset = 0
+    offset = 0
+    with opened_update(files, name) as handle:
         for part in _parts(files, torn.file, start=torn.offset, stop=torn.offset + torn.size):
             write_all_at(files, handle, part, offset=offset)
             offset += len(part)
         files.fdatasync(handle)
-    finally:
-        files.close(handle)
     files.fsync_dir()
 
 

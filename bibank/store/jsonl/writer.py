@@ -75,7 +75,7 @@ class JsonlStore:
         self._files = files
         self._days = days
         self._head = head
-        self._lock: int | None = lock
+        self._lock = lock
         self._head_file = head_file
         self._monotonic = monotonic
         self._head_due = float("-inf")
@@ -92,6 +92,8 @@ class JsonlStore:
         self._midway: str | None = None
         """What is being written: the writer's own mark, found by its next call after an interrupt."""
         self._closed = False
+        self._let_gone = False
+        """Whether nothing is open any more."""
         _stores.add(self)
 
     def __repr__(self) -> str:
@@ -154,13 +156,12 @@ class JsonlStore:
     def close(self) -> None:
         """Give unused space back, let HEAD name the last line, and let go of files and lock.
 
-        Nothing acknowledged depends on the first two: when they fail, that is logged.
+        Nothing acknowledged depends on the first two: when they fail, that is logged. Closing
+        twice is harmless, and finishes what an interrupt left.
         """
-        if self._closed:
-            return
-        self._closed = True
+        closed, self._closed = self._closed, True
         try:
-            if self._poison is None and self._midway is None:
+            if not closed and self._poison is None and self._midway is None:
                 self._finish()
         finally:
             self._let_go()
@@ -175,22 +176,30 @@ class JsonlStore:
             self._write_head()
 
     def _let_go(self) -> None:
-        """Close the day file, the lock and the directory, each whatever becomes of the others."""
-        handles = (self._lock, self._handle)
-        self._lock = self._handle = None
-        with ExitStack() as stack:
-            stack.callback(self._files.release)
-            stack.callback(self._head_file.close)
-            for handle in handles:
-                if handle is not None:
-                    stack.callback(self._files.close, handle)
+        """Close the day file, HEAD, the lock and the directory, each whatever becomes of the others.
+
+        Only an interrupt may leave one open, for the next call: an error has closed it all the same.
+        """
+        if self._let_gone:
+            return
+        try:
+            with ExitStack() as stack:
+                stack.callback(self._files.release)
+                stack.callback(self._head_file.close)
+                for handle in (self._lock, self._handle):
+                    if handle is not None:
+                        stack.callback(self._files.close, handle)
+        except StoreError:
+            self._let_gone = True
+            raise
+        self._let_gone = True
 
     def _disown(self) -> None:
         """In a forked child: leave the files to the parent, who would otherwise share its lock for ever."""
         if not self._closed:
             self._poison = "the ledger was opened by the parent of this process"
-            with suppress(StoreError):
-                self._let_go()
+        with suppress(StoreError):
+            self._let_go()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -224,9 +233,10 @@ class JsonlStore:
         except StoreUnavailable as error:
             self._poison = f"cutting {self._handle_name} to its content failed"
             raise StoreUnavailable(f"{error}; nothing was written") from error
-        older, self._handle, self._handle_name = self._handle, None, ""
-        if older is not None:
-            self._files.close(older)
+        if self._handle is not None:
+            self._handle_name = ""  # whatever becomes of closing it, it is not written to again
+            self._files.close(self._handle)
+            self._handle = None
         opened = self._files.open_update if self._ahead else self._files.open_append
         self._handle = opened(name)
         try:
