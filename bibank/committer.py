@@ -33,7 +33,7 @@ from bibank.model.lines import Head
 from bibank.model.links import EntryLinks, IdempotencyMark
 from bibank.model.record import JournalLine, UnsignedRecord
 from bibank.signing.lines import LineSigner
-from bibank.store.protocol import LedgerStore
+from bibank.store.protocol import HeadNotingStore, LedgerStore
 from bibank.stored_lines import Placer, checked_lines
 from bibank.write_group import DurableView, StoredBatch, WriteGroup
 from bibank.write_queue import INTERRUPTED, WriteQueue
@@ -307,7 +307,8 @@ class Committer:
         with queue.lead:
             with queue.lock:
                 queue.check_usable()
-            getattr(self.store, "flush_head", lambda: None)()
+            if isinstance(self.store, HeadNotingStore):
+                self.store.flush_head()
 
     @contextmanager
     def reading(self) -> Iterator[DurableView]:

@@ -7,6 +7,7 @@ a traceback with locals.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -176,7 +177,10 @@ def _write_private(path: Path, data: Secret) -> None:
     try:
         done, size = 0, len(data.reveal())
         while done < size:
-            done += os.write(handle, data.reveal()[done:])
+            written = os.write(handle, data.reveal()[done:])
+            if not written:
+                raise OSError(errno.EIO, "the system takes no more bytes")
+            done += written
         os.fsync(handle)
     finally:
         os.close(handle)

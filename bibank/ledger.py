@@ -31,13 +31,11 @@ from bibank.errors import (
 from bibank.forking import forked
 from bibank.home import Home
 from bibank.journal.genesis import Opening
-from bibank.journal.rule_sets import AdoptedRule
 from bibank.keyring import LedgerKeyring
 from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
 from bibank.model.record import JournalRecord
-from bibank.model.table import Table
 from bibank.opening import (
     Signing,
     Verify,
@@ -388,12 +386,6 @@ class Ledger(Commits):
             make_signer=self._home.next_signer if self._home is not None else None,
             saved=self._save_keyring,
         )
-
-    @property
-    def rules(self) -> Table[AdoptedRule]:
-        """The rules that the ledger has adopted, in the order in which they judge."""
-        with self._committer.reading() as view:
-            return Table(view.machine.rules.current.rules, row_type=AdoptedRule)
 
     def adopt_rules(
         self,

@@ -13,6 +13,7 @@ from bibank.audit import AuditReport, Level, Pin, audit_lines
 from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
 from bibank.journal.accounts import Account
 from bibank.journal.machine import LedgerMachine
+from bibank.journal.rule_sets import AdoptedRule
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
 from bibank.model.balance import AccountBalance, Balance
@@ -132,6 +133,13 @@ class Queries:
             holds = view.machine.links.durable_holds()
         rows = [hold for hold in holds if owned is None or hold.account.text.startswith(owned)]
         return Table(rows, row_type=Hold)
+
+    @property
+    def rules(self) -> Table[AdoptedRule]:
+        """The rules that the ledger has adopted, in the order in which they judge."""
+        with self._source.reading() as view:
+            adopted = view.machine.rules.at(view.head.sequence)
+        return Table(adopted.rules, row_type=AdoptedRule)
 
     def audit(
         self,

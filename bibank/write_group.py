@@ -16,7 +16,7 @@ from bibank.journal.machine import LedgerMachine, MachineMark
 from bibank.model.lines import Head
 from bibank.model.record import JournalLine
 from bibank.signing.lines import LineSigner
-from bibank.store.jsonl.repair import SetAside
+from bibank.store.protocol import SetAside
 
 
 class WriteGroup:

@@ -31,7 +31,7 @@ from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import LineGroup
 from bibank.model.record import UnsignedRecord
 from bibank.signing.lines import LineSigner
-from bibank.store.protocol import LedgerStore
+from bibank.store.protocol import LedgerStore, RepairedStore
 from bibank.write_group import WriteGroup
 
 INTERRUPTED = "a commit was interrupted"
@@ -51,7 +51,7 @@ class WriteQueue:
         """Who signed the last line on the disk."""
         self.durable = machine.head
         """The last line that is on the disk."""
-        self.recovered = getattr(store, "set_aside", ())
+        self.recovered = store.set_aside if isinstance(store, RepairedStore) else ()
         """Torn bytes that the next group has to record, before anything else."""
         self.poison: str | None = None
         """Why the ledger is of no more use, when it is not."""

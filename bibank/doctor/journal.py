@@ -134,8 +134,8 @@ def _recovery(look: Look) -> Finding:
     ahead = [before for before in torn.values() if before > after + 1]
     if ahead:
         words.append(
-            f"the journal does not reach line {max(ahead)}, before which bytes were set aside: a power cut "
-            "in a recovery does that, and so do lines that were cut off: compare with a copy"
+            f"the journal does not reach line {max(ahead)}, before which bytes were set aside: lines cut off "
+            "do that, and a power cut where durability is none: compare with a copy"
         )
     if words:
         return note("recovery", "; ".join(words))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
+from bibank.model.json_value import JsonValue
 from bibank.model.lines import Head, LineGroup
 
 
@@ -32,3 +33,27 @@ class LedgerStore(Protocol):
 
     def close(self) -> None:
         """Release what the store holds. Closing twice is harmless."""
+
+
+@runtime_checkable
+class HeadNotingStore(Protocol):
+    """What a store may do besides: note its head elsewhere, so that a journal cut short is seen."""
+
+    def flush_head(self) -> None:
+        """Note now how far the store is durable; a kind of `StoreError` when that fails."""
+
+
+@runtime_checkable
+class RepairedStore(Protocol):
+    """What a store may say besides: which torn bytes its opening set aside, and no line records yet."""
+
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """The torn bytes, oldest first."""
+
+
+class SetAside(Protocol):
+    """Torn bytes that were set aside."""
+
+    def to_body(self) -> Mapping[str, JsonValue]:
+        """Describe them for a recovery record."""
