@@ -105,13 +105,23 @@ class Committer:
 
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
         """Judge a batch and change nothing."""
-        with self._changing() as now:
-            return self.machine.preview(batch, now)
+        with self._queue.lock:
+            now = self._enter()
+            try:
+                self._queue.inside.asking = get_ident()
+                changes = self.machine.preview(batch, now)
+            except BaseException as error:
+                self._leave(error)
+                raise
+            self._leave()
+        return changes
 
     def now(self) -> datetime:
         """Tell the time that a line proposed now would carry, or an earlier one."""
-        with self._changing() as now:
-            return now
+        with self._queue.lock:
+            now = self._enter()
+            self._leave()
+        return now
 
     def _seal(
         self, batch: PreparedBatch, *, successor: LineSigner | None = None
@@ -120,9 +130,17 @@ class Committer:
 
         Gives the batch, and the group that it waits for; the ones of an earlier commit under its key.
         """
-        with self._changing() as now:
-            found = self._find(batch.key) if batch.key is not None else None
-            return found or self._propose(batch, now, successor or self._queue.newest_signer)
+        with self._queue.lock:
+            now = self._enter()
+            try:
+                self._queue.inside.asking = get_ident()
+                found = self._find(batch.key) if batch.key is not None else None
+                sealed = found or self._propose(batch, now, successor or self._queue.newest_signer)
+            except BaseException as error:
+                self._leave(error)
+                raise
+            self._leave()
+        return sealed
 
     def _propose(
         self, batch: PreparedBatch, now: datetime, signer: LineSigner | None
@@ -174,33 +192,36 @@ class Committer:
         """The group of an earlier commit under one of the keys."""
         queue, position, propose = self._queue, self.machine.position, self.machine.propose
         with queue.lock:
+            current = self._enter(now)
             try:
-                with self._changing(now) as current:
-                    for batch in batches[len(outcomes) :] if outcomes else batches:
-                        if group is not None and not position.has_room(len(batch.drafts)):
-                            break
-                        try:
-                            if batch.key is not None and (found := self._find(batch.key)) is not None:
-                                outcomes.append(found[0])
-                                awaited = found[1] or awaited
-                                continue
-                            if group is None:
-                                sealed, group = self._propose(batch, current, queue.newest_signer)
-                            else:
-                                sealed = propose(batch, current)
-                                group.batches.append(sealed)
-                        except Refused as refusal:
-                            outcomes.append(refusal)
+                queue.inside.asking = get_ident()
+                for batch in batches[len(outcomes) :] if outcomes else batches:
+                    if group is not None and not position.has_room(len(batch.drafts)):
+                        break
+                    try:
+                        if batch.key is not None and (found := self._find(batch.key)) is not None:
+                            outcomes.append(found[0])
+                            awaited = found[1] or awaited
                             continue
-                        except _UNREADABLE:
-                            if group is None:
-                                raise
-                            break  # what is sealed is written before the error is met again
-                        outcomes.append(sealed)
+                        if group is None:
+                            sealed, group = self._propose(batch, current, queue.newest_signer)
+                        else:
+                            sealed = propose(batch, current)
+                            group.batches.append(sealed)
+                    except Refused as refusal:
+                        outcomes.append(refusal)
+                        continue
+                    except _UNREADABLE:
+                        if group is None:
+                            raise
+                        break  # what is sealed is written before the error is met again
+                    outcomes.append(sealed)
             except BaseException as error:
+                self._leave(error)
                 if group is not None and queue.poison is None:  # what was sealed has nobody to wait for it
                     queue.poison = f"a commit failed: {error}"
                 raise
+            self._leave()
         return current, group or awaited
 
     def _find(self, mark: IdempotencyMark) -> tuple[Found, WriteGroup | None] | None:
@@ -266,37 +287,34 @@ class Committer:
                 queue.recovered = recovered
             raise
 
-    @contextmanager
-    def _changing(self, now: datetime | None = None) -> Iterator[datetime]:
-        """Hold the lock while memory may change, and give the time.
+    def _enter(self, now: datetime | None = None) -> datetime:
+        """Begin to change memory, under the lock, and give the time; :meth:`_leave` ends it.
+
+        Who asks a rule next says so in `inside.asking`.
+        """
+        queue, inside = self._queue, self._queue.inside
+        queue.check_usable()
+        if now is None:
+            position = self.machine.position
+            inside.asking = get_ident()
+            try:
+                now = self.clock.now(after=position.moment if position.sequence else None)
+            finally:
+                inside.asking = 0
+        queue.changing = True
+        return now
+
+    def _leave(self, error: BaseException | None = None) -> None:
+        """Say that memory is whole.
 
         A proposal that was refused has changed nothing, nor has an earlier line that could not be read;
         any other error may have, and poisons.
         """
-        queue, inside = self._queue, self._queue.inside
-        with queue.lock:
-            queue.check_usable()
-            if now is None:
-                position = self.machine.position
-                inside.asking = get_ident()
-                try:
-                    now = self.clock.now(after=position.moment if position.sequence else None)
-                finally:
-                    inside.asking = 0
-            queue.changing = True
-            try:
-                inside.asking = get_ident()
-                try:
-                    yield now
-                finally:
-                    inside.asking = 0
-            except BaseException as error:
-                if not isinstance(error, (Refused, InvalidInput, *_UNREADABLE)):
-                    failed = f"a commit failed: {error}" if isinstance(error, Exception) else INTERRUPTED
-                    queue.poison = failed
-                queue.changing = False
-                raise
-            queue.changing = False
+        queue = self._queue
+        queue.inside.asking = 0
+        if error is not None and not isinstance(error, (Refused, InvalidInput, *_UNREADABLE)):
+            queue.poison = f"a commit failed: {error}" if isinstance(error, Exception) else INTERRUPTED
+        queue.changing = False
 
     # ------------------------------------------------------------------ reading, ending
 

@@ -1,4 +1,4 @@
-"""Adopted rules: written down under the keyring's policy, in force from their line on, and never forgotten."""
+"""Adopted rules: written down under the policy for rules, in force from their line on, never forgotten."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_rule_that_stays_keeps_its_memory(home: Path) -> None:
 
 
 def test_a_stricter_set_never_makes_a_home_unopenable(home: Path) -> None:
-    """What was accepted stands, whatever is adopted later; an audit judges each line by the set of its time."""
+    """What was accepted stands whatever is adopted later; audits judge each line by the set of its time."""
     with reopened(home) as ledger:
         ledger.adopt_rules([EntryLimit(name="small/1", money="0.00000001 USDT")], correlation_id="r")
         ledger.adopt_rules([AllowedAssets(assets=["EUR"])], correlation_id="r")

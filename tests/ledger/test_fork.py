@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger
     if request.param == "memory":
         made = bb.Ledger.in_memory({"USDT": "1000"}, clock=StillClock())
     else:
-        signing = "group" if request.param == "group signed" else "entry"
+        signing: Literal["entry", "group"] = "group" if request.param == "group signed" else "entry"
         made = bb.Ledger.create(
             tmp_path / "books", opening={"USDT": "1000"}, clock=StillClock(), signing=signing
         )
