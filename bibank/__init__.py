@@ -6,8 +6,8 @@
 ...     print(entry.sequence, ledger.balance("ALICE", "USDT").available)
 3 100
 
-Names are loaded when they are first used, so importing the package is light. Further public
-modules: `bibank.drafts`, `bibank.rules`, `bibank.stores`, `bibank.projections`.
+Names are loaded when they are first used, so importing the package is light. Further public modules:
+`bibank.drafts`, `bibank.fees`, `bibank.rules`, `bibank.signing`, `bibank.stores`, `bibank.projections`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bibank.audit import AuditReport, Pin, SelfConsistent, Verified, audit_home
-    from bibank.batch import Batch
+    from bibank.batch import Batch, Keyed
     from bibank.clock import Clock, SystemClock
     from bibank.doctor.diagnose import diagnose_home
     from bibank.doctor.findings import Diagnosis, Finding
     from bibank.errors import (
+        AlreadyReversed,
         AmountOverflow,
         AmountUnderflow,
         ApprovalRequired,
@@ -33,8 +34,11 @@ if TYPE_CHECKING:
         ConfigurationError,
         EntryTooLarge,
         HeadConflict,
+        HoldExpired,
+        HoldNotOpen,
         HomeExists,
         HomeNotFound,
+        IdempotencyConflict,
         InsufficientBalance,
         InsufficientPostings,
         IntegrityError,
@@ -59,10 +63,12 @@ if TYPE_CHECKING:
         LedgerPoisoned,
         MalformedLine,
         MissingCorrelationId,
+        NotReversible,
         PinMismatch,
         ProjectionMismatch,
         Refused,
         RuleFailed,
+        RulesMismatch,
         StoreError,
         StoreFull,
         StoreUnavailable,
@@ -77,21 +83,26 @@ if TYPE_CHECKING:
     from bibank.model.amount import Amount, Rounding, SignedAmount
     from bibank.model.balance import AccountBalance, Balance
     from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
+    from bibank.model.hold import WITHDRAWAL, Hold
     from bibank.model.keyring import Keyring, Role
     from bibank.model.lines import Head
+    from bibank.model.links import EntryLinks
     from bibank.model.money import Money
     from bibank.model.record import JournalRecord, RecordKind
     from bibank.model.signature import EntrySignature, SignatureAlgorithm
     from bibank.model.table import Table
+    from bibank.model.trade import FeeKind, Trade, TradeFee
     from bibank.outcomes import Committed, Outcomes
     from bibank.reader import LedgerReader
     from bibank.risk.engine import RiskEngine
     from bibank.store.memory import MemoryStore
 
 __all__ = [
+    "WITHDRAWAL",
     "AccountBalance",
     "AccountCategory",
     "AccountKey",
+    "AlreadyReversed",
     "Amount",
     "AmountOverflow",
     "AmountUnderflow",
@@ -110,13 +121,19 @@ __all__ = [
     "Committed",
     "ConfigurationError",
     "Diagnosis",
+    "EntryLinks",
     "EntrySignature",
     "EntryTooLarge",
+    "FeeKind",
     "Finding",
     "Head",
     "HeadConflict",
+    "Hold",
+    "HoldExpired",
+    "HoldNotOpen",
     "HomeExists",
     "HomeNotFound",
+    "IdempotencyConflict",
     "InsufficientBalance",
     "InsufficientPostings",
     "IntegrityError",
@@ -137,6 +154,7 @@ __all__ = [
     "JournalRecord",
     "JournalTorn",
     "JournalTruncated",
+    "Keyed",
     "Keyring",
     "KeystoreError",
     "Ledger",
@@ -149,6 +167,7 @@ __all__ = [
     "MemoryStore",
     "MissingCorrelationId",
     "Money",
+    "NotReversible",
     "Outcomes",
     "Owner",
     "Pin",
@@ -161,6 +180,7 @@ __all__ = [
     "Role",
     "Rounding",
     "RuleFailed",
+    "RulesMismatch",
     "SelfConsistent",
     "Side",
     "SignatureAlgorithm",
@@ -170,6 +190,8 @@ __all__ = [
     "StoreUnavailable",
     "SystemClock",
     "Table",
+    "Trade",
+    "TradeFee",
     "TransactionIntent",
     "UnbalancedEntry",
     "UnknownSequence",
@@ -184,6 +206,7 @@ _HOMES = {
     "AccountBalance": "bibank.model.balance",
     "AccountCategory": "bibank.model.account",
     "AccountKey": "bibank.model.account",
+    "AlreadyReversed": "bibank.errors",
     "Amount": "bibank.model.amount",
     "AmountOverflow": "bibank.errors",
     "AmountUnderflow": "bibank.errors",
@@ -202,13 +225,19 @@ _HOMES = {
     "Committed": "bibank.outcomes",
     "ConfigurationError": "bibank.errors",
     "Diagnosis": "bibank.doctor.findings",
+    "EntryLinks": "bibank.model.links",
     "EntrySignature": "bibank.model.signature",
     "EntryTooLarge": "bibank.errors",
+    "FeeKind": "bibank.model.trade",
     "Finding": "bibank.doctor.findings",
     "Head": "bibank.model.lines",
     "HeadConflict": "bibank.errors",
+    "Hold": "bibank.model.hold",
+    "HoldExpired": "bibank.errors",
+    "HoldNotOpen": "bibank.errors",
     "HomeExists": "bibank.errors",
     "HomeNotFound": "bibank.errors",
+    "IdempotencyConflict": "bibank.errors",
     "InsufficientBalance": "bibank.errors",
     "InsufficientPostings": "bibank.errors",
     "IntegrityError": "bibank.errors",
@@ -224,11 +253,12 @@ _HOMES = {
     "InvalidType": "bibank.errors",
     "InvalidValue": "bibank.errors",
     "JournalCorrupt": "bibank.errors",
-    "JournalError": "bibank.errors",
     "JournalEntry": "bibank.model.entry",
+    "JournalError": "bibank.errors",
     "JournalRecord": "bibank.model.record",
     "JournalTorn": "bibank.errors",
     "JournalTruncated": "bibank.errors",
+    "Keyed": "bibank.batch",
     "Keyring": "bibank.model.keyring",
     "KeystoreError": "bibank.errors",
     "Ledger": "bibank.ledger",
@@ -241,6 +271,7 @@ _HOMES = {
     "MemoryStore": "bibank.store.memory",
     "MissingCorrelationId": "bibank.errors",
     "Money": "bibank.model.money",
+    "NotReversible": "bibank.errors",
     "Outcomes": "bibank.outcomes",
     "Owner": "bibank.model.account",
     "Pin": "bibank.audit",
@@ -253,6 +284,7 @@ _HOMES = {
     "Role": "bibank.model.keyring",
     "Rounding": "bibank.model.amount",
     "RuleFailed": "bibank.errors",
+    "RulesMismatch": "bibank.errors",
     "SelfConsistent": "bibank.audit",
     "Side": "bibank.model.account",
     "SignatureAlgorithm": "bibank.model.signature",
@@ -262,12 +294,15 @@ _HOMES = {
     "StoreUnavailable": "bibank.errors",
     "SystemClock": "bibank.clock",
     "Table": "bibank.model.table",
+    "Trade": "bibank.model.trade",
+    "TradeFee": "bibank.model.trade",
     "TransactionIntent": "bibank.model.entry",
     "UnbalancedEntry": "bibank.errors",
     "UnknownSequence": "bibank.errors",
     "UnsignedEntry": "bibank.model.entry",
     "UnsupportedFormat": "bibank.errors",
     "Verified": "bibank.audit",
+    "WITHDRAWAL": "bibank.model.hold",
     "audit_home": "bibank.audit",
     "diagnose_home": "bibank.doctor.diagnose",
 }

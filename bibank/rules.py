@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bibank.journal.rule_sets import AdoptedRule
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 from bibank.risk.allowed_assets import AllowedAssets
 from bibank.risk.asset_registry import AssetRegistry
@@ -14,6 +15,7 @@ from bibank.risk.spending_limit import SpendingLimit
 from bibank.risk.view import RiskView, RuleState
 
 __all__ = [
+    "AdoptedRule",
     "AllowList",
     "AllowedAssets",
     "AssetRegistry",

@@ -17,7 +17,7 @@ from bibank.model.account import Owner
 from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.hold import Hold, Payee
-from bibank.model.identifier import check_correlation_id
+from bibank.model.identifier import check_correlation_id, check_identifier
 from bibank.model.json_value import EMPTY_MAP
 from bibank.model.money import Money
 from bibank.model.trade import FeeKind, Given, TradeFee, sums
@@ -87,7 +87,8 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         draft = drafts.deposit(
             owner, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
         )
-        return self._one(_moved("deposit", {"owner": owner}, money, draft, effective_at), idempotency_key)
+        call = _moved("deposit", {"owner": owner}, money, metadata, draft, effective_at)
+        return self._one(call, idempotency_key)
 
     def withdraw(
         self,
@@ -104,7 +105,8 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         draft = drafts.withdrawal(
             owner, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
         )
-        return self._one(_moved("withdraw", {"owner": owner}, money, draft, effective_at), idempotency_key)
+        call = _moved("withdraw", {"owner": owner}, money, metadata, draft, effective_at)
+        return self._one(call, idempotency_key)
 
     def transfer(
         self,
@@ -123,7 +125,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             payer, payee, money, correlation_id=trace, effective_at=effective_at, metadata=metadata
         )
         parties = {"payer": payer, "payee": payee}
-        return self._one(_moved("transfer", parties, money, draft, effective_at), idempotency_key)
+        return self._one(_moved("transfer", parties, money, metadata, draft, effective_at), idempotency_key)
 
     # ------------------------------------------------------------------ trades and fees
 
@@ -172,7 +174,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             "taker": taker,
             "taker_gives": sums(taker_gives),
             "fees": fees,
-            "trade_id": trade_id,
+            "trade_id": None if trade_id is None else check_identifier(trade_id, name="trade_id"),
             "base": base,
             "effective_at": effective_at,
             "metadata": metadata,
@@ -195,7 +197,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         draft = trade_drafts.fee(
             payer, money, kind=kind, correlation_id=trace, effective_at=effective_at, metadata=metadata
         )
-        call = _moved("fee", {"payer": payer, "kind": kind}, money, draft, effective_at)
+        call = _moved("fee", {"payer": payer, "kind": kind}, money, metadata, draft, effective_at)
         return self._one(call, idempotency_key)
 
     # ------------------------------------------------------------------ holds
@@ -227,8 +229,9 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             effective_at=effective_at,
             metadata=metadata,
         )
-        parties = {"owner": owner, "to": draft.links.to_metadata(), "expires_at": expires_at}
-        return self._held(_moved("hold", parties, money, draft, effective_at), idempotency_key)
+        payee = draft.links.opens.payee if draft.links.opens is not None else None
+        parties = {"owner": owner, "to": payee, "expires_at": expires_at}
+        return self._held(_moved("hold", parties, money, metadata, draft, effective_at), idempotency_key)
 
     def post_hold(
         self,
@@ -306,6 +309,7 @@ def _moved(
     verb: str,
     arguments: Mapping[str, object],
     money: Money | str,
+    metadata: Metadata,
     draft: UnsignedEntry,
     effective_at: datetime | None,
 ) -> Call:
@@ -313,7 +317,7 @@ def _moved(
         **arguments,
         "money": Money.of(money),
         "effective_at": effective_at,
-        "metadata": draft.metadata,
+        "metadata": metadata,
     }
     return Call(verb, arguments, (draft,))
 

@@ -29,9 +29,11 @@ nitpick_ignore_regex = [
     # Errors have a page with a table, not an entry each.
     (r"py:class", r"bibank\.errors\..*|Refused|JournalCorrupt"),
     # Type variables.
-    (r"py:class", r"bibank\.(verbs\.Taken|projection\.upkeep\.T)|Row"),
+    (r"py:class", r"bibank\.(verbs\.(One|Many|Traded|Held)|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
     (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)|bibank\.keyring\.PolicyRow"),
+    (r"py:class", r"bibank\.model\.(hold\.Outside|links\.(HoldTerms|IdempotencyMark))"),
+    (r"py:class", r"bibank\.journal\.rule_sets\.AdoptedRule|Committing|StoredBatch|Undoable"),
     (r"py:class", r"bibank\.store\.jsonl\.(files\.Files|head\.HeadMark)"),
     (r"py:class", r"bibank\.journal\.(accounts\.AccountBook|machine\.LedgerMachine)"),
     (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust"),

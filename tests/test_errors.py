@@ -10,8 +10,12 @@ import pytest
 
 from bibank import errors
 from bibank.errors import (
+    AlreadyReversed,
     BalanceOutOfRange,
     BibankError,
+    HoldExpired,
+    HoldNotOpen,
+    IdempotencyConflict,
     InsufficientBalance,
     IntentViolation,
     InvalidInput,
@@ -21,8 +25,10 @@ from bibank.errors import (
     JournalError,
     JournalTorn,
     LedgerBusy,
+    NotReversible,
     Refused,
     RuleFailed,
+    RulesMismatch,
     UnbalancedEntry,
     UnsupportedFormat,
     excerpt,
@@ -35,13 +41,14 @@ CLASSES: list[type[BibankError]] = sorted(
     (
         value
         for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, BibankError) and value.__module__ == errors.__name__
+        if inspect.isclass(value) and issubclass(value, BibankError) and value.__name__ in errors.__all__
     ),
     key=lambda cls: cls.__name__,
 )
 
 # Codes are promises to programs: a change here is a breaking change. (family, code, retryable)
 TABLE = {
+    "AlreadyReversed": ("Refused", "already_reversed", False),
     "AmountOverflow": ("InvalidInput", "amount_overflow", False),
     "AmountUnderflow": ("InvalidInput", "amount_underflow", False),
     "ApprovalRequired": ("Refused", "approval_required", False),
@@ -53,8 +60,11 @@ TABLE = {
     "ConfigurationError": ("ConfigurationError", "configuration", False),
     "EntryTooLarge": ("InvalidInput", "entry_too_large", False),
     "HeadConflict": ("StoreError", "head_conflict", True),
+    "HoldExpired": ("Refused", "hold_expired", False),
+    "HoldNotOpen": ("Refused", "hold_not_open", False),
     "HomeExists": ("StoreError", "home_exists", False),
     "HomeNotFound": ("StoreError", "home_not_found", False),
+    "IdempotencyConflict": ("Refused", "idempotency_conflict", False),
     "InsufficientBalance": ("Refused", "insufficient_balance", False),
     "InsufficientPostings": ("InvalidInput", "insufficient_postings", False),
     "IntegrityError": ("IntegrityError", "integrity", False),
@@ -79,10 +89,12 @@ TABLE = {
     "LedgerPoisoned": ("StoreError", "ledger_poisoned", False),
     "MalformedLine": ("InvalidInput", "malformed_line", False),
     "MissingCorrelationId": ("InvalidInput", "missing_correlation_id", False),
+    "NotReversible": ("Refused", "not_reversible", False),
     "PinMismatch": ("IntegrityError", "pin_mismatch", False),
     "ProjectionMismatch": ("IntegrityError", "projection_mismatch", False),
     "Refused": ("Refused", "refused", False),
     "RuleFailed": ("Refused", "rule_failed", False),
+    "RulesMismatch": ("ConfigurationError", "rules_mismatch", False),
     "StoreError": ("StoreError", "store", False),
     "StoreFull": ("StoreError", "store_full", True),
     "StoreUnavailable": ("StoreError", "store_unavailable", True),
@@ -105,8 +117,16 @@ FIGURES: dict[str, Any] = {
 
 def example(cls: type[BibankError]) -> BibankError:
     """Make an error of a class, with every attribute that it has."""
+    if issubclass(cls, IdempotencyConflict):
+        return cls(key="r1", sequence=7)
+    if issubclass(cls, NotReversible):
+        return cls("no", sequence=7, **FIGURES)
+    if issubclass(cls, HoldNotOpen):
+        return cls("no", hold=7, **FIGURES)
     if issubclass(cls, Refused):
         return cls("no", **FIGURES)
+    if issubclass(cls, RulesMismatch):
+        return cls("no", missing=("host/1",))
     if issubclass(cls, UnbalancedEntry):
         return cls(asset="USDT", imbalance=SignedAmount(-5))
     if issubclass(cls, IntentViolation):
@@ -175,6 +195,22 @@ def test_attributes_and_texts() -> None:
     unbalanced = UnbalancedEntry(asset="USDT", imbalance=SignedAmount("0.5"))
     assert "debits minus credits of USDT is 0.5" in str(unbalanced)
     assert isinstance(BalanceOutOfRange("x", rule="range", advice="y"), Refused)
+
+
+def test_attributes_of_holds_reversals_and_keys() -> None:
+    """Errors about an earlier line name that line."""
+    cited = HoldNotOpen("no", hold=7, **FIGURES)
+    assert (cited.hold, cited.shortfall, str(cited)) == (7, SignedAmount(2), "no; less would pass")
+    assert HoldNotOpen("no", **FIGURES).hold is None
+    assert not isinstance(HoldExpired("no", **FIGURES), HoldNotOpen)
+    reversed_before = AlreadyReversed("no", sequence=7, **FIGURES)
+    assert isinstance(reversed_before, NotReversible)
+    assert (reversed_before.sequence, reversed_before.available) == (7, SignedAmount(3))
+    conflict = IdempotencyConflict(key="order-7", sequence=12)
+    assert (conflict.key, conflict.sequence, conflict.rule) == ("order-7", 12, "idempotency/1")
+    assert "'order-7' belongs to line 12" in str(conflict)
+    assert RulesMismatch("no").missing == ()
+    assert RulesMismatch("no", missing=("host/1",)).missing == ("host/1",)
 
 
 class Unshowable:

@@ -13,12 +13,14 @@ import click
 
 from bibank.cli.demo import demo
 from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OUTCOME_UNKNOWN, report
+from bibank.cli.holding import hold
 from bibank.cli.keyring import keyring
 from bibank.cli.keys import keygen
-from bibank.cli.money import deposit, init, transfer, withdraw
+from bibank.cli.money import deposit, init, reverse, transfer, withdraw
 from bibank.cli.output import note
 from bibank.cli.reading import audit, balance, doctor, entries, replay
 from bibank.cli.settings import HOME_VARIABLE, Settings, global_options
+from bibank.cli.trading import fee, trade
 
 
 class Application(click.Group):
@@ -100,6 +102,10 @@ for command in (
     deposit,
     transfer,
     withdraw,
+    trade,
+    fee,
+    hold,
+    reverse,
     balance,
     entries,
     replay,

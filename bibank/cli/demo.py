@@ -26,10 +26,12 @@ from bibank.ledger import Ledger
 from bibank.model.amount import SignedAmount
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.table import plain
+from bibank.model.trade import TradeFee
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.upkeep import ask_balances, rebuild_balances
 
 _ASSET = "USDT"
+_BASE = "BTC"
 _CAPITAL = "1000000"
 _SEED = 20260125
 _FUNDING = 1_000
@@ -82,10 +84,11 @@ def run_demo(directory: Path, *, size: DemoSize, say: Say) -> DemoFigures:
     """Run the whole demonstration in a directory without a ledger; `HomeExists` otherwise."""
     home = Home(directory)
     expected: Cents = {}
-    with Ledger.create(directory, opening={_ASSET: _CAPITAL}) as ledger:
+    with Ledger.create(directory, opening={_ASSET: _CAPITAL, _BASE: "21"}) as ledger:
         ledger_id = ledger.ledger_id
         say(f"A fresh ledger: {ledger_id}")
-        _first_steps(ledger, expected, say)
+        transfer = _first_steps(ledger, expected, say)
+        _further_steps(ledger, transfer, expected, say)
         committed, refused, seconds = _many_transfers(ledger, expected, size, say)
         lines = ledger.head.sequence
     entries_per_second = _rate(size.transfers, seconds)
@@ -124,17 +127,14 @@ def run_demo(directory: Path, *, size: DemoSize, say: Say) -> DemoFigures:
     )
 
 
-def _first_steps(ledger: Ledger, expected: Cents, say: Say) -> None:
-    """Commit a few entries one by one, and be refused once."""
+def _first_steps(ledger: Ledger, expected: Cents, say: Say) -> JournalEntry:
+    """Commit a few entries one by one, be refused once, and give the transfer."""
     expected |= {"ALICE": 75_000, "BOB": 22_050}
-
-    def show(entry: JournalEntry) -> None:
-        say(f"  line {entry.sequence}: {entry.intent.value} {short_postings(entry.postings)}")
-
-    show(ledger.entry(1))
-    show(ledger.deposit("ALICE", f"1000 {_ASSET}", correlation_id="demo-1"))
-    show(ledger.transfer("ALICE", "BOB", f"250 {_ASSET}", correlation_id="demo-2"))
-    show(ledger.withdraw("BOB", f"29.5 {_ASSET}", correlation_id="demo-3"))
+    _show(ledger.entry(1), say)
+    _show(ledger.deposit("ALICE", f"1000 {_ASSET}", correlation_id="demo-1"), say)
+    transfer = ledger.transfer("ALICE", "BOB", f"250 {_ASSET}", correlation_id="demo-2")
+    _show(transfer, say)
+    _show(ledger.withdraw("BOB", f"29.5 {_ASSET}", correlation_id="demo-3"), say)
     try:
         ledger.withdraw("BOB", f"300 {_ASSET}", correlation_id="demo-4")
     except InsufficientBalance as refusal:
@@ -142,6 +142,35 @@ def _first_steps(ledger: Ledger, expected: Cents, say: Say) -> None:
             f"  refused: withdrawal of 300 {_ASSET} by BOB: required {refusal.required}, "
             f"available {refusal.available}, shortfall {refusal.shortfall}"
         )
+    return transfer
+
+
+def _further_steps(ledger: Ledger, transfer: JournalEntry, expected: Cents, say: Say) -> None:
+    """Trade with a fee, keep money for a shop and pay part of it, and take a part of an entry back."""
+    expected["ALICE"] += -5_000 - 5 - 1_500 + 5_000
+    expected["BOB"] += 5_000 - 5_000
+    expected["SHOP"] = 1_500
+    _show(ledger.deposit("BOB", f"0.001 {_BASE}", correlation_id="demo-5"), say)
+    traded = ledger.trade(
+        maker="ALICE",
+        maker_gives=f"50 {_ASSET}",
+        taker="BOB",
+        taker_gives=f"0.0005 {_BASE}",
+        fees=[TradeFee("ALICE", f"0.05 {_ASSET}")],
+        correlation_id="demo-6",
+    )
+    for entry in (traded.entry, *traded.fees):
+        _show(entry, say)
+    held = ledger.hold("ALICE", f"20 {_ASSET}", to="SHOP", correlation_id="demo-7")
+    _show(ledger.entry(held.id), say)
+    for entry in ledger.post_hold(held.id, "15", correlation_id="demo-8"):
+        _show(entry, say)
+    say(f"  50 {_ASSET} of line {transfer.sequence} are taken back:")
+    _show(ledger.reverse(transfer.sequence, "50", correlation_id="demo-9"), say)
+
+
+def _show(entry: JournalEntry, say: Say) -> None:
+    say(f"  line {entry.sequence}: {entry.intent.value} {short_postings(entry.postings)}")
 
 
 def _many_transfers(ledger: Ledger, expected: Cents, size: DemoSize, say: Say) -> tuple[int, int, float]:

@@ -12,9 +12,9 @@ from bibank.cli.correlation import correlation_option, named
 from bibank.cli.output import note, print_json, print_table
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.cli.signers import key_path, ledger_signer, load_signer, load_signers
+from bibank.journal.gate import Bystander
 from bibank.keyring import LedgerKeyring
 from bibank.ledger import Ledger
-from bibank.journal.gate import Bystander
 from bibank.model.keyring import KeyringKey, Role
 from bibank.model.record import JournalRecord
 from bibank.model.table import plain

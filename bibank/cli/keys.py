@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bibank.cli.money import upper
 from bibank.cli.output import note, print_json
+from bibank.cli.parties import upper
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.cli.signers import PASSPHRASE_VARIABLE, key_path, new_passphrase
 from bibank.errors import KeystoreError

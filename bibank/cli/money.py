@@ -1,35 +1,23 @@
-"""Commands that write: `init`, `deposit`, `transfer`, `withdraw`."""
+"""Commands that write: `init`, `deposit`, `transfer`, `withdraw`, `reverse`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from bibank.cli.correlation import correlation_option, named
-from bibank.cli.output import note, print_entry, print_json, short_postings
+from bibank.cli.output import note, print_json, short_postings
+from bibank.cli.parties import line_number, party, upper
+from bibank.cli.request import NEGATIVE_AMOUNTS, Done, Request, request_options
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.cli.signers import key_file_option, ledger_signer
 from bibank.errors import InvalidValue
 from bibank.ledger import Ledger
 from bibank.model.amount import Amount
-from bibank.model.entry import JournalEntry
 from bibank.model.keyring import Keyring, key_id_of
 from bibank.model.money import Money
 from bibank.model.table import plain
 from bibank.signing.signer import Signer
-
-# A negative amount looks like an option. It is handed on, and the library says what is wrong with it.
-_NEGATIVE_AMOUNTS = {"ignore_unknown_options": True}
-
-
-def upper(text: str) -> str:
-    """Spell an owner or an asset as the ledger does; text beyond ASCII is left for the ledger to refuse.
-
-    Upper case of other letters can be another name: that of STRASSE is not what was written with an ß.
-    """
-    return text.upper() if text.isascii() else text
 
 
 @click.command()
@@ -91,86 +79,51 @@ def _what_it_proves(
     ]
 
 
-_signs_option = key_file_option("The ledger's own key, where the home does not hold it.")
-
-
-@click.command(context_settings=_NEGATIVE_AMOUNTS)
+@click.command(context_settings=NEGATIVE_AMOUNTS)
 @global_options()
 @click.argument("owner")
 @click.argument("amount")
 @click.argument("asset")
-@correlation_option
-@_signs_option
-@pass_settings
-def deposit(
-    settings: Settings,
-    owner: str,
-    amount: str,
-    asset: str,
-    correlation_id: str | None,
-    key_file: Path | None,
-) -> None:
+@request_options
+def deposit(request: Request, owner: str, amount: str, asset: str) -> None:
     """Book money that entered from outside: deposit ALICE 100 USDT."""
-    money = Money(amount, upper(asset))
-    _commit(settings, correlation_id, key_file, lambda ledger: ledger.deposit(upper(owner), money))
+    payee, money = party(owner), Money(amount, upper(asset))
+    request.commit(lambda ledger: Done.one(ledger.deposit(payee, money, **request.keywords)))
 
 
-@click.command(context_settings=_NEGATIVE_AMOUNTS)
+@click.command(context_settings=NEGATIVE_AMOUNTS)
 @global_options()
 @click.argument("payer")
 @click.argument("payee")
 @click.argument("amount")
 @click.argument("asset")
-@correlation_option
-@_signs_option
-@pass_settings
-def transfer(
-    settings: Settings,
-    payer: str,
-    payee: str,
-    amount: str,
-    asset: str,
-    correlation_id: str | None,
-    key_file: Path | None,
-) -> None:
+@request_options
+def transfer(request: Request, payer: str, payee: str, amount: str, asset: str) -> None:
     """Move money between two owners: transfer ALICE BOB 50 USDT."""
-    money = Money(amount, upper(asset))
-    _commit(
-        settings, correlation_id, key_file, lambda ledger: ledger.transfer(upper(payer), upper(payee), money)
-    )
+    source, target, money = party(payer), party(payee), Money(amount, upper(asset))
+    request.commit(lambda ledger: Done.one(ledger.transfer(source, target, money, **request.keywords)))
 
 
-@click.command(context_settings=_NEGATIVE_AMOUNTS)
+@click.command(context_settings=NEGATIVE_AMOUNTS)
 @global_options()
 @click.argument("owner")
 @click.argument("amount")
 @click.argument("asset")
-@correlation_option
-@_signs_option
-@pass_settings
-def withdraw(
-    settings: Settings,
-    owner: str,
-    amount: str,
-    asset: str,
-    correlation_id: str | None,
-    key_file: Path | None,
-) -> None:
+@request_options
+def withdraw(request: Request, owner: str, amount: str, asset: str) -> None:
     """Book money that left: withdraw ALICE 30 USDT."""
-    money = Money(amount, upper(asset))
-    _commit(settings, correlation_id, key_file, lambda ledger: ledger.withdraw(upper(owner), money))
+    payer, money = party(owner), Money(amount, upper(asset))
+    request.commit(lambda ledger: Done.one(ledger.withdraw(payer, money, **request.keywords)))
 
 
-def _commit(
-    settings: Settings,
-    correlation_id: str | None,
-    key_file: Path | None,
-    verb: Callable[[Ledger], JournalEntry],
-) -> None:
-    """Open the ledger, do one thing under a correlation id, and print what was committed."""
-    home = settings.home
-    trace = named(settings, correlation_id)
-    with Ledger.open(home.path, signer=ledger_signer(key_file)) as ledger:
-        entry = verb(ledger.bind(correlation_id=trace))
-        settings.committed = entry.sequence
-        print_entry(entry, settings)
+@click.command()
+@global_options()
+@click.argument("sequence", callback=line_number)
+@click.option("--amount", metavar="AMOUNT", help="Only so much of it; all of it when left out.")
+@request_options
+def reverse(request: Request, sequence: int, amount: str | None) -> None:
+    """Take an entry back by a new one with the sides swapped: reverse 42.
+
+    A part can be taken of an entry with one asset and two postings; parts sum at most to the whole.
+    """
+    request.commit(lambda ledger: Done.one(ledger.reverse(sequence, amount, **request.keywords)))

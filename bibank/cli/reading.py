@@ -11,8 +11,8 @@ import click
 
 from bibank.audit import Pin, Verified, audit_home
 from bibank.cli.failures import exit_code_of_problems
-from bibank.cli.money import upper
 from bibank.cli.output import note, print_json, print_table, short_postings
+from bibank.cli.parties import party, upper
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.doctor.diagnose import diagnose_home
@@ -38,13 +38,14 @@ _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id
 def balance(settings: Settings, owner: str, asset: str | None) -> None:
     """Tell what an owner has: balance ALICE, or balance ALICE USDT.
 
-    Answered from the projection, which is brought up to date first.
+    Answered from the projection, which is brought up to date first. An account key means that account.
     """
-    owner = upper(owner)
+    who, owner = party(owner), upper(owner)
+    only = None if asset is None else upper(asset)
     answer = ask_balances(
         settings.home.path,
         lambda balances: (
-            balances.balances(owner) if asset is None else [balances.balance(owner, upper(asset))]
+            balances.balances(who) if only is None and isinstance(who, str) else [balances.balance(who, only)]
         ),
     )
     _warn_of_rebuild(settings, answer.rebuilt_because)

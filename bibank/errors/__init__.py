@@ -147,3 +147,7 @@ __all__ = [
     "UnsupportedFormat",
     "excerpt",
 ]
+
+for _name in __all__:  # an error is shown, and pickled, under the name that callers import
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__

@@ -20,6 +20,7 @@ from bibank.errors import (
     BibankError,
     IntegrityError,
     IntentViolation,
+    InvalidEntry,
     InvalidValue,
     JournalCorrupt,
     Refused,
@@ -28,7 +29,7 @@ from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.batches import Draft, PreparedBatch, SealedBatch, stamp_draft
 from bibank.journal.encoder import _amount_texts, amount_text, lone_mark_json
 from bibank.journal.gate import Moves, Past, RiskGate
-from bibank.journal.genesis import check_founding, check_place, read_adopted
+from bibank.journal.genesis import GENESIS_LINES, check_founding, check_place, read_adopted
 from bibank.journal.link_book import LinkBook
 from bibank.journal.moves import netted, out_of_range
 from bibank.journal.position import Position
@@ -339,8 +340,10 @@ class LedgerMachine:
         return tuple(drafts), bodies
 
     def _take_record(self, record: UnsignedRecord, sequence: int) -> None:
-        """Let a record about the keyring take effect; a batch that fails rolls it back."""
+        """Let a record about keys or rules take effect; a batch that fails rolls it back."""
         check_place(record.kind, sequence)
+        if sequence > GENESIS_LINES and record.subject != self.ledger_id:
+            raise InvalidEntry(f"a {record.kind.value} record is about the ledger, {self.ledger_id}")
         if record.kind is RecordKind.KEYRING_ADOPTED:
             self._trust.adopt(read_adopted(record.body), ledger_id=record.subject)
         elif record.kind is RecordKind.KEYRING_CHANGED:

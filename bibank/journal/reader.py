@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt
+from bibank.errors import BibankError, InvalidValue, JournalCorrupt, excerpt
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.codec import decode_line, parse_object, read_metadata
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
@@ -133,9 +133,7 @@ class LineReader:
             if metadata != "{}":
                 key = read_lone_key(metadata)
                 if key is None:
-                    if "bb." in metadata:
-                        return False  # the slow path reads what it means
-                    metadata = canonical_text(read_metadata(parse_object(metadata)))
+                    metadata = _free_metadata(metadata)
             if signed:
                 signature = read_signature(signed, timestamp=timestamp, moment=moment)
                 if signature is None:
@@ -152,9 +150,8 @@ class LineReader:
             f'{{"account":"{second.text}","amount":"{spelled}","side":"{other}"}}'
         )
         fields = (correlation_id, "null", mark, postings, metadata)
-        digest = entry_hash(
-            self.fork_id or self.ledger_id, sequence, position.hash, timestamp, intent, *fields
-        )
+        ledger_id = self.fork_id or self.ledger_id
+        digest = entry_hash(ledger_id, sequence, position.hash, timestamp, intent, *fields)
         if unsigned != entry_line(sequence, position.hash, digest, timestamp, intent, *fields):
             return False
         # The line's bytes are what they must be; whether it may stand here remains.
@@ -177,16 +174,20 @@ class LineReader:
         elif not self._accept_signature(signature, digest, timestamp, moment, intent, postings, metadata):
             return False
         debit.balance, credit.balance = after_debit, after_credit
+        self._note(key, sequence)
+        position.step(digest, timestamp, moment, group, len(data))
+        position.cover, position.unsigned = cover, cover is not None and signature is None
+        self.entries += 1
+        return True
+
+    def _note(self, key: str | None, sequence: int) -> None:
+        """Note the key of an everyday line, and put the accounts that it made into the book."""
         if key is not None:
             self._links.note_key(key, sequence)
             self._links.forget(self._links.mark())
         if self._fresh:
             self._book.add(self._fresh.values())
             self._fresh.clear()
-        position.step(digest, timestamp, moment, group, len(data))
-        position.cover, position.unsigned = cover, cover is not None and signature is None
-        self.entries += 1
-        return True
 
     def _accept_signature(
         self,
@@ -248,6 +249,8 @@ class LineReader:
             check_cause(line, EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None)
         elif line.causality_id is not None:
             raise InvalidValue("a record of this kind follows from no other line")
+        elif line.subject != ledger_id:
+            raise InvalidValue(f"the record is about {excerpt(line.subject)}, not about ledger {ledger_id}")
         digest = line_hash(line, ledger_id=ledger_id)
         if digest != line.hash:
             raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
@@ -382,6 +385,13 @@ class LineReader:
             made.extend(self._fresh.values())
             self._book.add(self._fresh.values())
             self._fresh.clear()
+
+
+def _free_metadata(text: str) -> str:
+    """Spell metadata again; `InvalidValue` for what the ledger writes, which the slow path understands."""
+    if "bb." in text:
+        raise InvalidValue("there are links")
+    return canonical_text(read_metadata(parse_object(text)))
 
 
 def stamped(line: JournalLine) -> StampedLine:

@@ -52,6 +52,9 @@ _CATEGORIES = {category.value: category for category in AccountCategory}
 SEGMENTS = ("USER", "SYSTEM")
 """Who an account belongs to: a user of the host, or the house."""
 
+_LONGEST_UUID_TEXT = 45
+"""Characters of the URN form of a UUID."""
+
 _KEYS_KEPT = 8192
 """Bound of the cache of parsed keys: the active owners of a busy minute."""
 
@@ -158,8 +161,17 @@ def owner_id(owner: object) -> str:
     if not isinstance(owner, str):
         raise InvalidType(f"an owner is a str, a UUID or an AccountKey, not {type(owner).__name__}")
     if not is_part(owner):
-        raise InvalidAccountKey(f"{excerpt(owner)} is no owner id; {advise_part(owner)}")
+        raise InvalidAccountKey(f"{excerpt(owner)} is no owner id; {_advise_owner(owner)}")
     return str.__str__(owner)
+
+
+def _advise_owner(owner: str) -> str:
+    """Say how a refused id may be given; a UUID as text is taken for what it is."""
+    try:
+        meant = UUID(owner) if len(owner) <= _LONGEST_UUID_TEXT else None
+    except ValueError:
+        meant = None
+    return advise_part(owner) if meant is None else f"give it as a UUID, or as {meant.hex.upper()!r}"
 
 
 def party_account(owner: Owner, *, asset: str) -> AccountKey:

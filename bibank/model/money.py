@@ -38,7 +38,7 @@ def advise_part(text: str) -> str:
     """Say which spelling of a refused part would pass, if there is an obvious one."""
     begin = text[: 4 * MAX_PART_LENGTH].upper()  # of a text of megabytes, no more is looked at
     candidate = re.sub(r"[^A-Z0-9]+", "_", begin, flags=re.ASCII).strip("_")[:MAX_PART_LENGTH].strip("_")
-    hint = f"; {candidate!r} would pass" if candidate else ""
+    hint = f"; {candidate!r} would pass" if candidate and begin.isascii() else ""
     return f"allowed is {PART_PATTERN.replace('?:', '')} of at most {MAX_PART_LENGTH} characters{hint}"
 
 

@@ -26,6 +26,7 @@ from bibank.model.account import AccountKey
 from bibank.model.amount import Amount, SignedAmount
 from bibank.model.entry import Posting
 from bibank.model.json_value import FrozenMap, thaw
+from bibank.model.money import Money
 from bibank.model.timestamp import format_timestamp
 
 Row = TypeVar("Row")
@@ -130,7 +131,7 @@ def _cell(value: object) -> str:
 
 def plain(value: object) -> Any:  # noqa: ANN401 - plain JSON data has no narrower type
     """Turn a value of the model into JSON values: the one place where rows become plain data."""
-    if isinstance(value, (Amount, SignedAmount, AccountKey)):
+    if isinstance(value, (Amount, SignedAmount, AccountKey, Money)):
         return str(value)
     if isinstance(value, datetime):
         return format_timestamp(value)

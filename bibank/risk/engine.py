@@ -43,8 +43,8 @@ _Judge = tuple[str, RiskRule, RuleState]
 class RiskEngine:
     """The gatekeeper of one ledger. Give each ledger an engine of its own.
 
-    `rules` are judged in order after sufficiency. Raises `ConfigurationError` for a name that
-    does not end in a version, or that appears twice.
+    `rules` are judged in order, after what every ledger has: reversals, holds, sufficiency. Raises
+    `ConfigurationError` for a name that does not end in a version, or that appears twice.
     """
 
     def __init__(self, rules: Sequence[RiskRule] = ()) -> None:

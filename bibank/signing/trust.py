@@ -160,7 +160,7 @@ class KeyringTrust:
             return envelope.payload
         keyring = self.current.keyring
         known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
-        self._check_signed(envelope, known, purpose)
+        self._check_signed(envelope, known, purpose, what=kind)
         return envelope.payload
 
     def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
@@ -277,7 +277,7 @@ class KeyringTrust:
         known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
         added = {key.key_id: key for key in change.add}
         missing = added.keys() - {key_id for key_id, _ in envelope.signatures}
-        self._check_signed(envelope, {**added, **known}, Purpose.KEYRING, missing=missing)
+        self._check_signed(envelope, {**added, **known}, Purpose.KEYRING, what="change", missing=missing)
 
     def _check_signed(
         self,
@@ -285,6 +285,7 @@ class KeyringTrust:
         known: Mapping[str, KeyringKey | NewKey],
         purpose: Purpose,
         *,
+        what: str,
         missing: Collection[str] = (),
     ) -> None:
         """Demand that known keys signed an envelope, none of a list is missing, and enough of the keyring."""
@@ -293,14 +294,14 @@ class KeyringTrust:
             key = known.get(key_id)
             if key is None:
                 raise InvalidValue(
-                    f"the change is signed by key {excerpt(key_id)}, which is not in the keyring"
+                    f"the {what} is signed by key {excerpt(key_id)}, which is not in the keyring"
                 )
             if key.algorithm is SignatureAlgorithm.SECP256K1:
                 raise InvalidValue(
                     f"key {key_id} is secp256k1, which is reserved, so its signature has failed"
                 )
             if not verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature):
-                raise InvalidValue(f"the signature of key {key_id} on the change is wrong")
+                raise InvalidValue(f"the signature of key {key_id} on the {what} is wrong")
         if missing:
             raise InvalidValue(f"the added key {min(missing)} has not signed the change")
         policy = keyring.policies[purpose]
@@ -313,7 +314,7 @@ class KeyringTrust:
         }
         if keyring.keys and len(persons) < policy.threshold:
             raise InvalidValue(
-                f"the change is signed by {len(persons)} {role.value} keys of the keyring, "
+                f"the {what} is signed by {len(persons)} {role.value} keys of the keyring, "
                 f"its policy asks for {policy.threshold}"
             )
 

@@ -32,6 +32,20 @@ def test_it_shows_a_refusal_with_its_figures(tmp_path: Path) -> None:
     )
 
 
+def test_it_shows_a_trade_a_hold_and_a_reversal(tmp_path: Path) -> None:
+    """Besides money in, across and out: a trade with its fee, a hold paid in part, a part taken back."""
+    said = small(tmp_path / "books")
+    for shown in (
+        "trade ALICE -> BOB 50 USDT, BOB -> ALICE 0.0005 BTC",
+        "fee ALICE -> SYSTEM:FEE/TRADING 0.05 USDT",
+        "transfer ALICE -> ALICE/LOCKED 20 USDT",
+        "transfer debit ALICE/LOCKED 20 USDT, credit SHOP 15 USDT, credit ALICE 5 USDT",
+        "50 USDT of line 4 are taken back:",
+        "transfer BOB -> ALICE 50 USDT",
+    ):
+        assert any(line.endswith(shown) for line in said), shown
+
+
 def test_it_is_the_same_each_time_but_for_times_and_ids(tmp_path: Path) -> None:
     """Two runs say the same, apart from times, rates and the ledger's id."""
 
@@ -99,7 +113,7 @@ def test_in_full(bibank: Command, tmp_path: Path) -> None:
     outcome = bibank.spawn("demo", "--directory", str(tmp_path / "demo"))
     assert (outcome.code, outcome.err) == (0, "")
     assert "20000 random transfers (seed 20260125) among 1000 accounts" in outcome.out
-    assert "Balances: all 1002 equal those of an independent calculation" in outcome.out
+    assert "Balances: all 1003 equal those of an independent calculation" in outcome.out
     assert "the rebuilt projection is identical" in outcome.out
     assert (tmp_path / "demo" / "journal").is_dir()
     assert not bibank.home.exists()
@@ -110,7 +124,7 @@ def test_as_json(bibank: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "DemoSize", lambda: SMALL)
     figures = bibank.run("demo", "--json", home=False).document
     assert figures["committed"] + figures["refused"] == 60
-    assert figures["balances_checked"] == 7
+    assert figures["balances_checked"] == 8
     json.dumps(figures)
 
 

@@ -103,11 +103,31 @@ def test_owners_and_assets_in_any_case(books: Command) -> None:
     assert "line 5: transfer BOB -> CAROL 3 USDT" in books.ok("transfer", "bob", "Carol", "3", "usdt").out
 
 
-@pytest.mark.parametrize("owner", ["stra\u00dfe", "\u00e9mile", "a b", "", "LIAB:USER:BOB:USDT:AVAILABLE"])
+@pytest.mark.parametrize("owner", ["stra\u00dfe", "\u00e9mile", "a b", "", ":", "LIAB:USER:BOB:USDT"])
 def test_owners_that_are_none(books: Command, owner: str) -> None:
     """Other names are refused instead of being turned into somebody else's."""
     outcome = books.run("deposit", owner, "1", "USDT")
     assert (outcome.code, outcome.out) == (2, "")
+
+
+def test_exact_accounts(books: Command) -> None:
+    """What has colons is exactly that account, such as one of the house, in any case."""
+    desk = "LIAB:SYSTEM:DESK:USDT:AVAILABLE"
+    books.ok("deposit", desk, "5", "USDT")
+    assert "transfer SYSTEM:DESK -> BOB 2 USDT" in books.ok("transfer", desk.lower(), "BOB", "2", "usdt").out
+    assert "withdrawal SYSTEM:DESK -> SYSTEM:VAULT 1 USDT" in books.ok("withdraw", desk, "1", "USDT").out
+    assert books.ok("balance", desk.lower(), "--json").document == {
+        "owner": desk,
+        "asset": "USDT",
+        "posted": "2",
+        "pending": "0",
+        "available": "2",
+    }
+    assert books.ok("balance", desk, "usdt", "--json").document["available"] == "2"
+    assert books.run("balance", desk, "BTC").code == 2
+    wrong = books.run("deposit", desk, "1", "BTC", "--json")
+    assert (wrong.code, wrong.error["code"]) == (2, "invalid_account_key")
+    assert books.run("deposit", "ASSET:SYSTEM:VAULT:USDT:MAIN", "1", "USDT").code == 2
 
 
 def test_entry_json(books: Command) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from bibank.cli import output
 from bibank.ledger import Ledger
-from bibank.model.account import AccountKey
 from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
 from bibank.projections import SqliteBalances
 from tests.cli.command import Command
@@ -125,9 +124,8 @@ def test_entries_in_part(books: Command) -> None:
 
 def test_entries_that_are_no_pairs(books: Command) -> None:
     """Other accounts and more than two postings are spelled out."""
-    locked = AccountKey("LIAB:USER:BOB:USDT:LOCKED")
     with Ledger.open(books.home) as ledger:
-        ledger.transfer("BOB", locked, "4 USDT", correlation_id="r3")
+        ledger.hold("BOB", "4 USDT", to="CAROL", correlation_id="r3")
         postings = (
             Posting.debit("LIAB:USER:ALICE:USDT:AVAILABLE", "3"),
             Posting.credit("LIAB:USER:BOB:USDT:AVAILABLE", "1"),

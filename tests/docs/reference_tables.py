@@ -4,7 +4,6 @@ A page holds each of them between two markers, `<!-- table: NAME -->` and `<!-- 
 compares them with what the code says now; `python -m tests.docs.reference_tables` writes them anew.
 """
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,12 +24,15 @@ from bibank.cli.failures import (
 from bibank.journal.codec import MAX_BATCH_LINES, MAX_LINE_BYTES, MAX_NESTING
 from bibank.journal.intents import ADJUSTMENT_PURPOSES, FEE_KINDS, INTENT_TABLE, TRADE_FIELDS
 from bibank.journal.position import MAX_GROUP_BYTES
+from bibank.journal.records import MAX_SET_ASIDE
+from bibank.journal.rule_sets import MAX_RULES
 from bibank.model.account import AccountCategory
 from bibank.model.entry import MAX_DRAFT_BYTES, MAX_POSTINGS, MIN_POSTINGS
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, JsonLimits
 from bibank.model.money import MAX_PART_LENGTH
 from bibank.model.signature import MAX_SIGNATURES
+from bibank.risk.recorded import MAX_RULE_DATA_BYTES
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _MARKED = re.compile(r"(?<=<!-- table: )([a-z-]+)( -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
@@ -43,14 +45,31 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join([line(header), f"{'|---' * len(header)}|\n", *map(line, rows)])
 
 
+_FAMILIES = (
+    errors.InvalidInput,
+    errors.Refused,
+    errors.IntegrityError,
+    errors.StoreError,
+    errors.KeystoreError,
+    errors.ConfigurationError,
+)
+"""The families in the order in which the page tells who acts."""
+
+
 def error_classes() -> list[type[errors.BibankError]]:
-    """Every error of the library, in the order in which the module defines them."""
-    found = [
-        value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, errors.BibankError)
-    ]
-    return sorted(found, key=lambda cls: inspect.getsourcelines(cls)[1])
+    """Every error of the library: family by family, each class before its children."""
+    public = set(map(vars(errors).__getitem__, errors.__all__)) - {errors.excerpt}
+
+    def tree(cls: type[errors.BibankError]) -> Iterator[type[errors.BibankError]]:
+        yield cls
+        for child in cls.__subclasses__():
+            if child in public:
+                yield from tree(child)
+
+    found: list[type[errors.BibankError]] = [errors.BibankError]
+    found += (cls for family in _FAMILIES for cls in tree(family))
+    assert public == set(found), "an error of no family"
+    return found
 
 
 def _family(cls: type[errors.BibankError]) -> str:
@@ -143,7 +162,10 @@ def limits_table() -> str:
             ("metadata of an entry", json(METADATA_LIMITS)),
             ("body of a record", json(BODY_LIMITS)),
             ("signatures on a line", f"{MAX_SIGNATURES}"),
-            ("correlation id, subject", f"1 to {MAX_ID_LENGTH} characters"),
+            ("adopted set of rules", f"{MAX_RULES} rules"),
+            ("data of a shipped rule, as canonical JSON", f"{MAX_RULE_DATA_BYTES:,} bytes"),
+            ("files of torn bytes in a recovery", f"1 to {MAX_SET_ASIDE}"),
+            ("correlation id, idempotency key, trade id, subject", f"1 to {MAX_ID_LENGTH} characters"),
             ("id, asset, sub-account of a key", f"1 to {MAX_PART_LENGTH} characters each"),
         ],
     )
