@@ -168,6 +168,11 @@ class Interleavings(RuleBasedStateMachine):
         """The next write goes like this."""
         self.store.next = how
 
+    @rule()
+    def led(self) -> None:
+        """A leader has taken what is queued: the next commit begins another write group."""
+        self.ledger._committer.machine.close_group()
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def wait(self, data: st.DataObject) -> None:
