@@ -51,7 +51,7 @@ def _trades(settings: Settings, name: str, signing: Signing) -> Row:
 def _rules(settings: Settings) -> Row:
     """Compare an engine with one rule that always answers at once with one that has none."""
     found = interleave(
-        lambda: _timed(_ledger(None), _transfers, settings.sizes.transfers)(),
+        _anew(_transfers, settings.sizes.transfers),
         lambda: _timed(_ledger(None, DenyList(owners=["NOBODY"])), _transfers, settings.sizes.transfers),
         rounds=settings.sizes.rounds,
     )
@@ -62,7 +62,7 @@ def _rules(settings: Settings) -> Row:
 
 def _keyed(settings: Settings) -> Row:
     found = interleave(
-        lambda: _timed(_ledger(None), _transfers, settings.sizes.transfers)(),
+        _anew(_transfers, settings.sizes.transfers),
         lambda: _timed(_ledger(None), _keyed_transfers, settings.sizes.transfers),
         rounds=settings.sizes.rounds,
     )
@@ -102,12 +102,30 @@ def _beside(settings: Settings, empty: bb.Ledger, full: bb.Ledger, make: Make) -
     commits = settings.sizes.flat_commits
     try:
         return interleave(
-            lambda: _one_by_one(empty, make(commits))(),
+            _each_anew(empty, make, commits),
             lambda: _one_by_one(full, make(commits)),
             rounds=settings.sizes.flat_rounds,
         )
     finally:
         gc.unfreeze()
+
+
+def _each_anew(ledger: bb.Ledger, make: Make, number: int) -> Work:
+    """Make new items each time, and commit them one by one."""
+
+    def unit() -> float:
+        return _one_by_one(ledger, make(number))()
+
+    return unit
+
+
+def _anew(make: Make, number: int) -> Work:
+    """Commit to a new ledger each time."""
+
+    def unit() -> float:
+        return _timed(_ledger(None), make, number)()
+
+    return unit
 
 
 def _one_by_one(ledger: bb.Ledger, items: Sequence[Item]) -> Work:
