@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 
-from bibank.calls import Call
+from bibank.calls import Call, Written
 from bibank.errors import ConfigurationError, IntentViolation, InvalidType, InvalidValue
 from bibank.journal.machine import BalanceChange
 from bibank.model.entry import JournalEntry, UnsignedEntry
@@ -103,7 +103,7 @@ class Batch(Verbs[UnsignedEntry, Drafts, Drafts, UnsignedEntry]):
 
     def add(self, draft: UnsignedEntry) -> UnsignedEntry:
         """Add a draft made by hand or by `bibank.drafts`."""
-        return self._one(Call("add", {"draft": entry_of(draft)}, (entry_of(draft),)), None)
+        return self._one(Call("add", {"draft": entry_of(draft)}, Written((entry_of(draft),))), None)
 
     def preview(self) -> Table[BalanceChange]:
         """Say what committing the batch as it is would do, and do nothing; raises what that would raise."""
@@ -121,8 +121,9 @@ class Batch(Verbs[UnsignedEntry, Drafts, Drafts, UnsignedEntry]):
             raise ConfigurationError("drafts are added inside 'with ledger.batch(...) as batch:'")
         if key is not None:
             raise InvalidValue("a key belongs to the whole batch: ledger.batch(idempotency_key=...)")
+        drafts = call.drafts
         self._calls.append(call)
-        return call.drafts
+        return drafts
 
     def _one(self, call: Call, key: str | UUID | None) -> UnsignedEntry:
         (draft,) = self._many(call, key)

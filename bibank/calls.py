@@ -6,7 +6,7 @@ between two tries of one request, are not part of what was asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from hashlib import sha256
@@ -27,17 +27,42 @@ from bibank.model.trade import TradeFee
 
 
 @attrs.frozen
-class Call:
-    """One verb: its name, its arguments by name, and what it comes to. `originals` are what it reverses."""
+class Written:
+    """What a call comes to: its drafts, and the entries that they reverse, by sequence."""
 
-    verb: str
-    arguments: Mapping[str, object]
     drafts: tuple[UnsignedEntry, ...]
-    originals: Mapping[int, JournalEntry] = attrs.field(default=EMPTY_ORIGINALS, kw_only=True)
+    originals: Mapping[int, JournalEntry] = EMPTY_ORIGINALS
+
+
+class Call:
+    """One verb: its name, its arguments by name, and what it comes to.
+
+    Verbs that need an earlier line are written out when that is asked for: a retry is answered by its
+    key, whatever has become of that line.
+    """
+
+    def __init__(
+        self, verb: str, arguments: Mapping[str, object], written: Written | Callable[[], Written]
+    ) -> None:
+        self._verb = verb
+        self._arguments = arguments
+        self._written = written
+
+    @property
+    def written(self) -> Written:
+        """What the call comes to; raises what is wrong with it."""
+        if not isinstance(self._written, Written):
+            self._written = self._written()
+        return self._written
+
+    @property
+    def drafts(self) -> tuple[UnsignedEntry, ...]:
+        """The drafts of the call."""
+        return self.written.drafts
 
     def asked(self) -> dict[str, object]:
         """Give verb and arguments as JSON values."""
-        return {"arguments": _plain(self.arguments), "verb": self.verb}
+        return {"arguments": _plain(self._arguments), "verb": self._verb}
 
 
 def mark_of(key: str | UUID | None, asked: Mapping[str, object]) -> IdempotencyMark | None:

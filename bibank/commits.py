@@ -95,7 +95,7 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         taken = tuple(calls)
         mark = mark_of(key, asked_of_calls(taken)) if key is not None else None
         drafts = tuple(draft for call in taken for draft in call.drafts)
-        originals = {sequence: entry for call in taken for sequence, entry in call.originals.items()}
+        originals = {sequence: entry for call in taken for sequence, entry in call.written.originals.items()}
         return self._commit(drafts, mark, originals).entries
 
     def _commit(
@@ -128,7 +128,11 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
 
     def _take(self, call: Call, key: str | UUID | None) -> Committed:
         mark = mark_of(key, call.asked()) if key is not None else None
-        return self._commit(call.drafts, mark, call.originals)
+        found = self._committer.find(mark) if mark is not None else None
+        if found is not None:
+            return Committed(found)
+        written = call.written
+        return self._commit(written.drafts, mark, written.originals)
 
     def _one(self, call: Call, key: str | UUID | None) -> JournalEntry:
         return self._take(call, key).entry

@@ -103,13 +103,30 @@ class Committer:
                 error.add_note(f"the items before, up to line {kept}, are committed and durable")
             raise
 
+    def find(self, mark: IdempotencyMark) -> Found | None:
+        """Give what was committed under a key, when it is durable; None when the key was not used.
+
+        Raises `IdempotencyConflict` when something else was asked for.
+        """
+        with self._queue.lock:
+            self._queue.check_usable()
+            found = self._find(mark)
+        if found is None:
+            return None
+        if found[1] is not None:
+            self._queue.settle(found[1])
+        return found[0]
+
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
         """Judge a batch and change nothing."""
         with self._queue.lock:
             now = self._enter()
             try:
                 self._queue.inside.asking = get_ident()
-                changes = self.machine.preview(batch, now)
+                try:
+                    changes = self.machine.preview(batch, now)
+                finally:
+                    self._queue.inside.asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -134,8 +151,11 @@ class Committer:
             now = self._enter()
             try:
                 self._queue.inside.asking = get_ident()
-                found = self._find(batch.key) if batch.key is not None else None
-                sealed = found or self._propose(batch, now, successor or self._queue.newest_signer)
+                try:
+                    found = self._find(batch.key) if batch.key is not None else None
+                    sealed = found or self._propose(batch, now, successor or self._queue.newest_signer)
+                finally:
+                    self._queue.inside.asking = 0
             except BaseException as error:
                 self._leave(error)
                 raise
@@ -195,27 +215,30 @@ class Committer:
             current = self._enter(now)
             try:
                 queue.inside.asking = get_ident()
-                for batch in batches[len(outcomes) :] if outcomes else batches:
-                    if group is not None and not position.has_room(len(batch.drafts)):
-                        break
-                    try:
-                        if batch.key is not None and (found := self._find(batch.key)) is not None:
-                            outcomes.append(found[0])
-                            awaited = found[1] or awaited
+                try:
+                    for batch in batches[len(outcomes) :] if outcomes else batches:
+                        if group is not None and not position.has_room(len(batch.drafts)):
+                            break
+                        try:
+                            if batch.key is not None and (found := self._find(batch.key)) is not None:
+                                outcomes.append(found[0])
+                                awaited = found[1] or awaited
+                                continue
+                            if group is None:
+                                sealed, group = self._propose(batch, current, queue.newest_signer)
+                            else:
+                                sealed = propose(batch, current)
+                                group.batches.append(sealed)
+                        except Refused as refusal:
+                            outcomes.append(refusal)
                             continue
-                        if group is None:
-                            sealed, group = self._propose(batch, current, queue.newest_signer)
-                        else:
-                            sealed = propose(batch, current)
-                            group.batches.append(sealed)
-                    except Refused as refusal:
-                        outcomes.append(refusal)
-                        continue
-                    except _UNREADABLE:
-                        if group is None:
-                            raise
-                        break  # what is sealed is written before the error is met again
-                    outcomes.append(sealed)
+                        except _UNREADABLE:
+                            if group is None:
+                                raise
+                            break  # what is sealed is written before the error is met again
+                        outcomes.append(sealed)
+                finally:
+                    queue.inside.asking = 0
             except BaseException as error:
                 self._leave(error)
                 if group is not None and queue.poison is None:  # what was sealed has nobody to wait for it

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from bibank.calls import Call
+from bibank.calls import Call, Written
 from bibank.errors import InvalidType
 from bibank.journal import drafts, hold_drafts, trade_drafts
 from bibank.journal.reversals import reversal
@@ -179,7 +179,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             "effective_at": effective_at,
             "metadata": metadata,
         }
-        return self._traded(Call("trade", arguments, (entry, *charged)), idempotency_key)
+        return self._traded(Call("trade", arguments, Written((entry, *charged))), idempotency_key)
 
     def fee(
         self,
@@ -249,12 +249,17 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         """
         trace = self._trace(correlation_id)
         paid = _amount(amount)
-        opened = self._hold_of(hold_id)
-        entries = hold_drafts.post_hold(
-            opened, paid, correlation_id=trace, effective_at=effective_at, metadata=metadata
-        )
+
+        def write() -> Written:
+            opened = self._hold_of(hold_id)
+            return Written(
+                hold_drafts.post_hold(
+                    opened, paid, correlation_id=trace, effective_at=effective_at, metadata=metadata
+                )
+            )
+
         arguments = {"hold": hold_id, "amount": paid, "effective_at": effective_at, "metadata": metadata}
-        return self._many(Call("post_hold", arguments, entries), idempotency_key)
+        return self._many(Call("post_hold", arguments, write), idempotency_key)
 
     def void_hold(
         self,
@@ -267,11 +272,17 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
     ) -> Many:
         """Give all of a hold back to its owner. Raises `HoldNotOpen` when it was ended before."""
         trace = self._trace(correlation_id)
-        entries = hold_drafts.void_hold(
-            self._hold_of(hold_id), correlation_id=trace, effective_at=effective_at, metadata=metadata
-        )
+
+        def write() -> Written:
+            opened = self._hold_of(hold_id)
+            return Written(
+                hold_drafts.void_hold(
+                    opened, correlation_id=trace, effective_at=effective_at, metadata=metadata
+                )
+            )
+
         arguments = {"hold": hold_id, "effective_at": effective_at, "metadata": metadata}
-        return self._many(Call("void_hold", arguments, entries), idempotency_key)
+        return self._many(Call("void_hold", arguments, write), idempotency_key)
 
     # ------------------------------------------------------------------ reversals
 
@@ -293,16 +304,21 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         """
         trace = self._trace(correlation_id)
         part = _amount(amount)
-        original = self._entry_of(sequence)
-        draft = reversal(original, part, correlation_id=trace, effective_at=effective_at, metadata=metadata)
+
+        def write() -> Written:
+            original = self._entry_of(sequence)
+            draft = reversal(
+                original, part, correlation_id=trace, effective_at=effective_at, metadata=metadata
+            )
+            return Written((draft,), {sequence: original})
+
         arguments = {
             "sequence": sequence,
             "amount": part,
             "effective_at": effective_at,
             "metadata": metadata,
         }
-        call = Call("reverse", arguments, (draft,), originals={sequence: original})
-        return self._one(call, idempotency_key)
+        return self._one(Call("reverse", arguments, write), idempotency_key)
 
 
 def _moved(
@@ -319,14 +335,15 @@ def _moved(
         "effective_at": effective_at,
         "metadata": metadata,
     }
-    return Call(verb, arguments, (draft,))
+    return Call(verb, arguments, Written((draft,)))
 
 
 def _amount(value: Amount | Decimal | str | int | None) -> Amount | None:
     return value if value is None or isinstance(value, Amount) else Amount(value)
 
 
-def _check_fees(fees: Sequence[TradeFee]) -> Sequence[TradeFee]:
-    if isinstance(fees, TradeFee) or not all(isinstance(fee, TradeFee) for fee in fees):
+def _check_fees(fees: object) -> tuple[TradeFee, ...]:
+    taken = tuple(fees) if isinstance(fees, Sequence) else ()
+    if not isinstance(fees, Sequence) or not all(isinstance(fee, TradeFee) for fee in taken):
         raise InvalidType("fees are a sequence of TradeFee(payer, money)")
-    return fees
+    return taken

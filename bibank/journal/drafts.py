@@ -16,6 +16,7 @@ from decimal import Decimal
 from functools import lru_cache
 from uuid import UUID
 
+from bibank.errors import InvalidMetadata, InvalidType
 from bibank.model.account import AccountKey, Owner, Side, party_account
 from bibank.model.amount import Amount
 from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
@@ -77,6 +78,20 @@ def _two_postings(
 def effective(at: datetime | None) -> EntryLinks:
     """Give the links of an entry that has none but, perhaps, the time when it counts."""
     return NO_LINKS if at is None else EntryLinks(effective_at=at)
+
+
+def with_fields(metadata: Mapping[str, object], fields: dict[str, str]) -> Mapping[str, object]:
+    """Add the fields that the table asks for to a caller's metadata, which may not set them itself."""
+    if metadata is EMPTY_MAP:
+        return fields
+    if not fields:
+        return metadata
+    if not isinstance(metadata, Mapping):
+        raise InvalidType(f"metadata is a mapping, not {type(metadata).__name__}")
+    for name in fields:
+        if name in metadata:
+            raise InvalidMetadata(f"metadata.{name} is written by the draft; leave it out")
+    return {**metadata, **fields}
 
 
 def deposit(

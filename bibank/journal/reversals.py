@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from bibank.errors import NotReversible
+from bibank.journal.drafts import with_fields
 from bibank.journal.intents import TRADE_FIELDS
 from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry, Posting, TransactionIntent, UnsignedEntry
@@ -81,27 +82,27 @@ def reversal(
         intent=REVERSING_INTENT[original.intent],
         correlation_id=correlation_id,
         postings=postings,
-        metadata={**metadata, **_fields(original, amount)},
+        metadata=with_fields(metadata, _fields(original, amount)),
         links=EntryLinks(effective_at=effective_at, reverses=original.sequence),
     )
 
 
-def _fields(original: JournalEntry, amount: Amount | None) -> dict[str, object]:
+def _fields(original: JournalEntry, amount: Amount | None) -> dict[str, str]:
     """Give the seed's metadata of the reversing entry: maker and taker change places."""
     found = original.metadata
     match original.intent:
         case TransactionIntent.TRADE:
-            kept = {name: found[name] for name in TRADE_FIELDS}
-            return {**kept, "maker": found["taker"], "taker": found["maker"]}
+            kept = {name: str(found[name]) for name in TRADE_FIELDS}
+            return {**kept, "maker": kept["taker"], "taker": kept["maker"]}
         case TransactionIntent.FEE:
-            fields: dict[str, object] = {name: found[name] for name in _FEE_FIELDS}
+            fields = {name: str(found[name]) for name in _FEE_FIELDS}
             return fields if amount is None else {**fields, "fee_amount": str(amount)}
         case _:
             return {}
 
 
 def is_reversal_of(entry: UnsignedEntry, original: JournalEntry) -> bool:
-    """Tell whether an entry swaps the sides of another one, whole, or in part where that is possible."""
+    """Tell whether an entry swaps the sides of another one, in any amount where that is possible."""
     if why_irreversible(original) is not None or entry.intent is not REVERSING_INTENT[original.intent]:
         return False
     if len(entry.postings) != len(original.postings):
@@ -110,6 +111,6 @@ def is_reversal_of(entry: UnsignedEntry, original: JournalEntry) -> bool:
     if entry.postings == whole:
         return True
     return is_divisible(original) and all(
-        ours.account == theirs.account and ours.side is theirs.side and ours.amount < theirs.amount
+        ours.account == theirs.account and ours.side is theirs.side
         for ours, theirs in zip(entry.postings, whole, strict=True)
     )

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from bibank.errors import InvalidMetadata, InvalidType, InvalidValue, excerpt
-from bibank.journal.drafts import effective
+from bibank.errors import InvalidType, InvalidValue, excerpt
+from bibank.journal.drafts import effective, with_fields
 from bibank.journal.intents import trade_price
 from bibank.model.account import AccountKey, Owner, Side, party_account
 from bibank.model.amount import Amount
@@ -98,7 +98,7 @@ def trade(
         intent=TransactionIntent.TRADE,
         correlation_id=trace,
         postings=postings,
-        metadata=_with_fields(metadata, fields),
+        metadata=with_fields(metadata, fields),
         links=effective(effective_at),
     )
 
@@ -125,20 +125,8 @@ def fee(
             Posting(party_account(payer, asset=money.asset), money.amount, Side.DEBIT),
             Posting(account, money.amount, Side.CREDIT),
         ),
-        metadata=_with_fields(
+        metadata=with_fields(
             metadata, {"fee_amount": str(money.amount), "fee_asset": money.asset, "fee_type": kind.value}
         ),
         links=effective(effective_at),
     )
-
-
-def _with_fields(metadata: Mapping[str, object], fields: dict[str, str]) -> Mapping[str, object]:
-    """Add the fields that the table asks for to a caller's metadata, which may not set them itself."""
-    if metadata is EMPTY_MAP:
-        return fields
-    if not isinstance(metadata, Mapping):
-        raise InvalidType(f"metadata is a mapping, not {type(metadata).__name__}")
-    for name in fields:
-        if name in metadata:
-            raise InvalidMetadata(f"metadata.{name} is written by the draft; leave it out")
-    return {**metadata, **fields}

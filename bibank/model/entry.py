@@ -56,6 +56,9 @@ MAX_POSTINGS = 256
 MAX_DRAFT_BYTES = 36_864
 """JCS bytes of what a caller gives, so that a reversal, a proposal and 16 signatures still fit a line."""
 
+MAX_REVERSAL_BYTES = MAX_DRAFT_BYTES + METADATA_LIMITS.size_bytes
+"""The same of an entry that reverses another: whatever was committed can be taken back, and explained."""
+
 RELATED_TRADE = "related_trade_sequence"
 """The metadata name under which the ledger ties a fee to the trade before it in its batch (phase 2, 3.5)."""
 
@@ -244,8 +247,9 @@ class UnsignedEntry:
         object.__setattr__(self, "metadata_json", metadata_json)
         if metadata_bytes + _LARGEST_POSTING_BYTES * len(self.postings) > MAX_DRAFT_BYTES - 1024:
             size = len(self._canonical_text().encode())
-            if size > MAX_DRAFT_BYTES:
-                raise EntryTooLarge(f"the entry is {size} bytes as JSON; at most {MAX_DRAFT_BYTES} fit")
+            most = MAX_DRAFT_BYTES if self.links.reverses is None else MAX_REVERSAL_BYTES
+            if size > most:
+                raise EntryTooLarge(f"the entry is {size} bytes as JSON; at most {most} fit")
 
     @property
     def whole_metadata(self) -> FrozenMap:

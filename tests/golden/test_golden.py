@@ -12,9 +12,10 @@ from bibank.journal.batches import PreparedBatch
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import encode_line, line_hash, line_preimage
+from bibank.model.entry import UnsignedEntry
 from bibank.risk.engine import RiskEngine
 from bibank.signing.trust import KeyringTrust
-from tests.golden.journals import BATCHES, NAME, NONCE
+from tests.golden.journals import NAME, NONCE, STEPS, entry_at
 
 HERE = Path(__file__).parent
 JOURNAL = (HERE / "journal.jsonl").read_bytes().splitlines()
@@ -35,6 +36,7 @@ POLICIES = {
         ("snapshot", "system", 0),
     )
 }
+TIES = {"bb.hold", "bb.reverses", "related_trade_sequence"}
 KEYRING: dict[str, Any] = {"keys": [], "policies": POLICIES, "version": 1}
 
 
@@ -64,14 +66,24 @@ def test_hash_by_hashlib_and_rfc8785_alone(index: int) -> None:
     assert line["prev_hash"] == (json.loads(JOURNAL[index - 1])["hash"] if index else "GENESIS")
 
 
-def test_machine_seals_these_bytes() -> None:
-    """The same drafts at the same times are the same journal, byte for byte."""
+def seal() -> tuple[LedgerMachine, list[bytes]]:
+    """Let a machine write the journal."""
     machine = LedgerMachine(RiskEngine(), KeyringTrust())
     lines: list[bytes] = []
-    for moment, close, drafts in BATCHES:
-        lines += machine.propose(PreparedBatch(drafts), moment).lines
-        if close:
+    for step in STEPS:
+        drafts = step.drafts(lines)
+        reversed_ones = [draft.links.reverses for draft in drafts if isinstance(draft, UnsignedEntry)]
+        originals = {sequence: entry_at(lines, sequence) for sequence in reversed_ones if sequence}
+        batch = PreparedBatch(drafts, key=step.key, originals=originals)
+        lines += machine.propose(batch, step.at).lines
+        if step.closes:
             machine.settle()
+    return machine, lines
+
+
+def test_machine_seals_these_bytes() -> None:
+    """The same drafts at the same times are the same journal, byte for byte."""
+    machine, lines = seal()
     assert lines == JOURNAL
     assert machine.ledger_id == LEDGER_ID
 
@@ -84,10 +96,14 @@ def test_machine_accepts_these_bytes() -> None:
     assert not machine.in_batch
     assert (machine.ledger_id, machine.head.sequence) == (LEDGER_ID, len(JOURNAL))
     assert {account.text: account.balance for account in machine.book.with_prefix("LIAB:USER")} == {
-        "LIAB:USER:ALICE:BTC:AVAILABLE": 300_000,
-        "LIAB:USER:ALICE:USDT:AVAILABLE": 90_049_999_999,
-        "LIAB:USER:BOB:BTC:AVAILABLE": 99_700_000,
-        "LIAB:USER:BOB:USDT:AVAILABLE": 4_990_000_001,
+        "LIAB:USER:ALICE:BTC:AVAILABLE": 0,
+        "LIAB:USER:ALICE:USDT:AVAILABLE": 85_474_999_999,
+        "LIAB:USER:ALICE:USDT:LOCKED": 0,
+        "LIAB:USER:BOB:BTC:AVAILABLE": 100_000_000,
+        "LIAB:USER:BOB:USDT:AVAILABLE": 4_800_000_001,
+        "LIAB:USER:BOB:USDT:LOCKED": 0,
+        "LIAB:USER:CAROL:USDT:AVAILABLE": 200_000_000,
+        "LIAB:USER:SHOP:USDT:AVAILABLE": 4_550_000_000,
     }
 
 
@@ -112,6 +128,32 @@ def test_reference_hashes_these_bytes(index: int) -> None:
     line = decode_line(JOURNAL[index])
     assert line_preimage(line, ledger_id=LEDGER_ID) == PREIMAGES[index]
     assert line_hash(line, ledger_id=LEDGER_ID) == line.hash
+
+
+def test_what_the_lines_of_the_journal_say_of_each_other() -> None:
+    """Cause, hold, reversal and relation, as plain JSON: what ties a line to an earlier one."""
+    entries = [line for line in map(json.loads, JOURNAL) if "metadata" in line]
+    tied = {
+        line["sequence"]: (line["causality_id"], *sorted(set(line["metadata"]) & TIES))
+        for line in entries
+        if line["causality_id"] is not None
+    }
+    assert tied == {
+        7: ("6", "related_trade_sequence"),
+        10: ("9", "bb.hold"),
+        12: ("11", "bb.hold"),
+        14: ("13", "bb.hold"),
+        15: ("13", "bb.hold"),
+        17: ("6", "bb.reverses"),
+        18: ("7", "bb.reverses"),
+        19: ("3", "bb.reverses"),
+    }
+    for line in entries:
+        for name in TIES & set(line["metadata"]):
+            assert line["metadata"][name] == line["causality_id"]
+    found = {name for line in entries for name in line["metadata"]}
+    assert found >= {"bb.payee", "bb.expires_at", "bb.effective_at"}
+    assert found >= {"bb.idempotency_key", "bb.idempotency_digest"}
 
 
 def test_lines_beyond_an_unsigned_ledger() -> None:

@@ -95,7 +95,7 @@ def test_a_ledger_writes_the_golden_journal(tmp_path: Path, mode: Mode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_golden_journal_is_accepted(mode: Mode) -> None:
     """What was written once is read for ever, with every signature, to the same head and fingerprint."""
-    machine, trust = replay(stored(mode), gate=RiskEngine(), verify="all")
+    machine, trust = replay(stored(mode), engine=RiskEngine(), verify="all")
     assert machine.ledger_id == VALUES["ledger_id"]
     assert machine.head == bb.Head(9, VALUES["heads"][mode])
     assert [version.fingerprint for version in trust.versions] == VALUES["fingerprints"]

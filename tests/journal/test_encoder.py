@@ -68,7 +68,7 @@ def test_hot_path_entry(
         draft.intent.value,
         encode_string(draft.correlation_id),
         f'"{cause}"' if cause else "null",
-        mark_json(sequence, batch),
+        mark_json(sequence, batch.first, batch.size, batch.group, batch.cover),
         postings,
         draft.metadata_json,
     )
@@ -83,7 +83,7 @@ def test_hot_path_entry(
         causality_id=cause,
         batch=batch,
         postings=draft.postings,
-        metadata=draft.metadata,
+        metadata=draft.whole_metadata,
     )
     data = entry_line(sequence, prev_hash, digest, *fragments).encode()
     assert data == encode_line(line)
@@ -108,7 +108,7 @@ def test_hot_path_record(
         encode_string(subject),
         encode_string(correlation_id),
         "null",
-        mark_json(sequence, batch),
+        mark_json(sequence, batch.first, batch.size, batch.group, batch.cover),
         canonical_text(body),
     )
     digest = record_hash(LEDGER, sequence, prev_hash, *fragments)
@@ -144,7 +144,7 @@ def test_batch_mark_leaves_out_defaults(place: tuple[int, BatchMark]) -> None:
         if value != default
     }
     assert mark_members(sequence, mark) == expected
-    fragment = mark_json(sequence, mark)
+    fragment = mark_json(sequence, mark.first, mark.size, mark.group, mark.cover)
     assert fragment == (f'"batch":{rfc8785.dumps(expected).decode()},' if expected else "")
 
 

@@ -84,6 +84,9 @@ class Books:
             for text, change in changes.items():
                 if not -(2**127) <= units.get(text, 0) + change < 2**127:
                     return "balance_out_of_range", text
+            for text in changes:
+                if text.endswith(":LOCKED") and entry.links.opens is None:
+                    return "hold_not_open", text
             for text, change in changes.items():
                 if change < 0 and text.startswith(("ASSET", "LIAB")) and units.get(text, 0) + change < 0:
                     return "insufficient_balance", text
@@ -167,7 +170,7 @@ def test_every_kind_of_entry_goes_through(draft: UnsignedEntry) -> None:
     sealed = outcome(machine, [draft], NOON)
     if isinstance(sealed, BibankError):
         assert state(machine) == before
-        assert sealed.code in ("insufficient_balance", "approval_required")
+        assert sealed.code in ("insufficient_balance", "approval_required", "hold_not_open")
         return
     assert draft.intent in (TransactionIntent.DEPOSIT, TransactionIntent.TRADE) or draft.postings
     replayed = accept([*lines, *sealed.lines])

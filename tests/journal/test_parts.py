@@ -23,7 +23,7 @@ from bibank.errors import (
 )
 from bibank.journal import drafts
 from bibank.journal.accounts import AccountBook
-from bibank.journal.batches import PreparedBatch, full_metadata, stamp_draft
+from bibank.journal.batches import PreparedBatch, stamp_draft
 from bibank.journal.genesis import check_place, genesis_batch, keyring_hash
 from bibank.journal.records import RECORD_TABLE, check_record
 from bibank.model.account import AccountKey, Side
@@ -153,12 +153,12 @@ def test_what_a_rule_sees_of_a_draft() -> None:
     assert isinstance(stamped, StampedEntry)
     assert isinstance(first, UnsignedEntry)
     assert (stamped.sequence, stamped.timestamp, stamped.intent) == (1, NOON, TransactionIntent.GENESIS)
-    assert stamped.metadata == full_metadata(first)
+    assert stamped.metadata == first.whole_metadata
     assert stamped.metadata["bb.format"] == "bibank/1"
     record = stamp_draft(second, 2, NOON)
     assert isinstance(record, StampedRecord)
     assert (record.kind, record.causality_id) == (RecordKind.KEYRING_ADOPTED, None)
-    assert full_metadata(DRAFT) is DRAFT.metadata
+    assert DRAFT.whole_metadata is DRAFT.metadata
 
 
 # --------------------------------------------------------------------------- drafts

@@ -6,7 +6,6 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from bibank.journal.batches import full_metadata
 from bibank.journal.genesis import genesis_batch
 from bibank.model.entry import BatchMark, JournalEntry, TransactionIntent
 from bibank.model.keyring import Keyring
@@ -82,7 +81,7 @@ def journal_entries(draw: DrawFn) -> JournalEntry:
         causality_id=draw(causes),
         batch=mark,
         postings=draft.postings,
-        metadata=full_metadata(draft),
+        metadata=draft.whole_metadata,
         signatures=draw(signature_sets()),
     )
 

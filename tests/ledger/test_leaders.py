@@ -81,7 +81,7 @@ def one_writing(
     ledger: bb.Ledger, store: HeldStore, *others: Callable[[], object]
 ) -> Iterator[tuple[Future[object], list[Future[object]]]]:
     """One commit is being written, and the others are sealed behind it, while the block runs."""
-    queue = ledger._committer._queue
+    queue = ledger._committer._queue.groups
     reached, go = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -123,7 +123,7 @@ def small() -> bb.Ledger:
     """A ledger with a handful of accounts."""
     small = bb.Ledger.in_memory({"USDT": "100"})
     small.commit_batch([deposit("ALICE", "10 USDT"), deposit("ALICE", "2 BTC"), deposit("ALICE2", "1 USDT")])
-    small.transfer("ALICE", bb.AccountKey("LIAB:USER:ALICE:USDT:LOCKED"), "4 USDT", correlation_id="r2")
+    small.hold("ALICE", "4 USDT", to="SHOP", correlation_id="r2")
     return small
 
 

@@ -54,14 +54,14 @@ def _transfers(draw: st.DrawFn) -> Entry:
 
 @st.composite
 def _wide_deposits(draw: st.DrawFn) -> Entry:
-    """Several assets for one owner, each in two parts, in any order of postings."""
-    owner = draw(_owners)
+    """Several assets for one owner, each in two parts, in any order of postings; now and then held money."""
+    owner, other = draw(_owners), draw(st.sampled_from(["MAIN", "MAIN", "MAIN", "LOCKED"]))
     legs: list[Leg] = []
     for asset in draw(st.lists(_assets, min_size=1, max_size=2, unique=True)):
         legs += [
             (vault(asset), "3", "debit"),
             (available(owner, asset), "2", "credit"),
-            (f"LIAB:USER:{owner}:{asset}:LOCKED", "1", "credit"),
+            (f"LIAB:USER:{owner}:{asset}:{other}", "1", "credit"),
         ]
     return "deposit", tuple(draw(st.permutations(legs)))
 
@@ -156,6 +156,9 @@ def _metadata(intent: str, legs: tuple[Leg, ...]) -> Mapping[str, object]:
 
 def as_refusal(error: bb.Refused) -> Refusal:
     """Read what a refusal of the ledger says."""
+    if isinstance(error, bb.HoldNotOpen):
+        assert error.rule == "holds/1"
+        return Refusal(str(error.account), code=error.code)
     assert isinstance(error, bb.InsufficientBalance)
     assert error.rule == "sufficiency/1"
     assert error.account is not None

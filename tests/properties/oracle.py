@@ -1,8 +1,9 @@
 """The oracle: a naive model of a ledger that shares no code with the library.
 
 A dict of whole numbers by account text and a list of committed batches. An entry is (intent, legs), a leg is
-(account text, amount text, "debit" or "credit"). It knows three things: ASSET and LIAB accounts never fall
-below zero, a batch passes whole or not at all, and lines stand in the order in which they were committed.
+(account text, amount text, "debit" or "credit"). It knows four things: ASSET and LIAB accounts never fall
+below zero, an entry of its kind does not touch LOCKED, a batch passes whole or not at all, and lines stand in
+the order in which they were committed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ UNIT = Decimal("0.00000001")
 
 
 class Refusal(NamedTuple):
-    """What a refused entry lacks: the account, and three amounts in units."""
+    """What a refused entry lacks: the account, and three amounts in units; or whose LOCKED it touches."""
 
     account: str
-    required: int
-    available: int
-    shortfall: int
+    required: int = 0
+    available: int = 0
+    shortfall: int = 0
+    code: str = "insufficient_balance"
 
 
 class Oracle:
@@ -48,6 +50,9 @@ class Oracle:
         units = dict(self.units)
         for _, legs in batch:
             before = dict(units)
+            for account, _, _ in legs:
+                if account.endswith(":LOCKED"):
+                    return Refusal(account, code="hold_not_open")
             for account, amount, side in legs:
                 category = account.split(":")[0]
                 grows = (side == "debit") == (category in ("ASSET", "EXP"))

@@ -200,3 +200,21 @@ def test_hook_is_light() -> None:
     assert "bibank.model.amount" in modules
     assert {name.split(".")[1] for name in modules if "." in name} == {"errors", "model", "testing"}
     assert "bibank.testing.strategies" not in modules
+
+
+def test_drafts_with_links_are_drawn() -> None:
+    """Some transfers open holds, for a payee or a withdrawal; any draft may count at another time."""
+    transfers = strategies.unsigned_entries(TransactionIntent.TRANSFER)
+    once = settings(database=None, max_examples=2_000, phases=[Phase.generate])
+    for wanted in (True, False):
+
+        def agreed(draft: UnsignedEntry, wanted: Any = wanted) -> bool:
+            opens = draft.links.opens
+            return opens is not None and (opens.payee is None) is wanted
+
+        PreparedBatch([find(transfers, agreed, settings=once)])
+    for intent in TransactionIntent:
+        if intent is not TransactionIntent.GENESIS:
+            drafts = strategies.unsigned_entries(intent)
+            found = find(drafts, lambda draft: draft.links.effective_at is not None, settings=once)
+            assert "bb.effective_at" in found.whole_metadata
