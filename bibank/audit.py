@@ -201,7 +201,7 @@ def audit_lines(
         signatures=checks.checked,
         fingerprint=trust.current.fingerprint,
         suspect=_suspect(trust),
-        violated=tuple(review.violated),
+        violated=review.findings,
         not_rechecked=review.not_asked,
         not_covered=tuple(gaps),
     )

@@ -21,12 +21,19 @@ from bibank.verbs import Verbs
 T = TypeVar("T")
 
 
+def _check_key(value: str | UUID) -> str:
+    return check_identifier(value, name="idempotency_key")
+
+
 @attrs.frozen(kw_only=True)
 class Keyed:
-    """An entry, or entries that stand or fall together, under an idempotency key."""
+    """An entry, or entries that stand or fall together, under an idempotency key.
+
+    Raises `InvalidIdentifier` or `InvalidType` for a key that is none.
+    """
 
     entries: UnsignedEntry | Sequence[UnsignedEntry]
-    idempotency_key: str | UUID
+    idempotency_key: str = attrs.field(converter=_check_key)
 
 
 Item = UnsignedEntry | Sequence[UnsignedEntry] | Keyed
@@ -41,8 +48,7 @@ class Committing(Protocol):
     def _commit_calls(self, calls: Iterable[Call], key: str | UUID | None) -> tuple[JournalEntry, ...]:
         """Commit calls as one batch."""
 
-    def preview(self, item: Item) -> Table[BalanceChange]:
-        """Say what drafts would do."""
+    def _preview_calls(self, calls: Iterable[Call], key: str | UUID | None) -> Table[BalanceChange]: ...
 
     def _hold_of(self, hold_id: int) -> Hold: ...
 
@@ -107,7 +113,7 @@ class Batch(Verbs[UnsignedEntry, Drafts, Drafts, UnsignedEntry]):
 
     def preview(self) -> Table[BalanceChange]:
         """Say what committing the batch as it is would do, and do nothing; raises what that would raise."""
-        return self._ledger.preview(self.drafts)
+        return self._ledger._preview_calls(self._calls, self._key)  # noqa: SLF001 - the ledger that made this batch
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:

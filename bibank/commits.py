@@ -70,23 +70,23 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
     def preview(self, item: Item) -> Table[BalanceChange]:
         """Say what committing an entry or a batch would do to each account, and do nothing.
 
-        Raises what the commit would raise.
+        Nothing, where its key was used for the same before. Raises what the commit would raise.
         """
-        return Table(self._committer.preview(self._prepare_item(item)), row_type=BalanceChange)
+        batch = self._prepare_item(item)
+        is_done = batch.key is not None and self._committer.find(batch.key) is not None
+        return Table(() if is_done else self._committer.preview(batch), row_type=BalanceChange)
 
-    def void_expired_holds(self, *, correlation_id: str | UUID | None = None) -> tuple[JournalEntry, ...]:
+    def void_expired_holds(self, *, correlation_id: str | UUID | None = None) -> Outcomes:
         """Give back every hold that has expired by now, each in a batch of its own.
 
-        A hold that somebody else ends meanwhile is left out.
+        A hold that somebody else ends meanwhile is left out. What a rule refuses is among the outcomes,
+        and the others are given back all the same.
         """
         trace = self._trace(correlation_id)
         now = self._committer.now()
         expired = [hold for hold in self.holds() if hold.expires_at is not None and hold.expires_at <= now]
         outcomes = self.commit_each([hold_drafts.void_hold(hold, correlation_id=trace) for hold in expired])
-        for refusal in outcomes.refused:
-            if not isinstance(refusal, HoldNotOpen):
-                raise refusal
-        return tuple(committed.entry for committed in outcomes.committed)
+        return Outcomes(outcome for outcome in outcomes if not isinstance(outcome, HoldNotOpen))
 
     # ------------------------------------------------------------------ what the verbs come to
 
@@ -97,6 +97,15 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         drafts = tuple(draft for call in taken for draft in call.drafts)
         originals = {sequence: entry for call in taken for sequence, entry in call.written.originals.items()}
         return self._commit(drafts, mark, originals).entries
+
+    def _preview_calls(self, calls: Iterable[Call], key: str | UUID | None) -> Table[BalanceChange]:
+        """Say what the calls of a batch would do; for `Batch`."""
+        taken = tuple(calls)
+        mark = mark_of(key, asked_of_calls(taken)) if key is not None else None
+        if not taken or (mark is not None and self._committer.find(mark) is not None):
+            return Table((), row_type=BalanceChange)
+        drafts = tuple(draft for call in taken for draft in call.drafts)
+        return Table(self._committer.preview(self._prepare(drafts)), row_type=BalanceChange)
 
     def _commit(
         self,

@@ -23,6 +23,7 @@ from bibank.errors import (
     IntegrityError,
     InvalidInput,
     Refused,
+    StoreError,
     StoreUnavailable,
 )
 from bibank.journal.batches import PreparedBatch, SealedBatch
@@ -41,7 +42,7 @@ from bibank.write_queue import INTERRUPTED, WriteQueue
 _committers: WeakSet[Committer] = WeakSet()
 """Every committer of this process, for the day it forks."""
 
-_UNREADABLE = (StoreUnavailable, IntegrityError)
+_UNREADABLE = (StoreError, IntegrityError)
 """What looking for a key may raise, and nothing else before a group is written."""
 
 Found = SealedBatch | StoredBatch
@@ -108,13 +109,18 @@ class Committer:
 
         Raises `IdempotencyConflict` when something else was asked for.
         """
-        with self._queue.lock:
-            self._queue.check_usable()
-            found = self._find(mark)
+        queue = self._queue
+        with queue.lock:
+            queue.check_usable()
+            queue.inside.reader = get_ident()
+            try:
+                found = self._find(mark)
+            finally:
+                queue.inside.reader = 0
         if found is None:
             return None
         if found[1] is not None:
-            self._queue.settle(found[1])
+            queue.settle(found[1])
         return found[0]
 
     def preview(self, batch: PreparedBatch) -> tuple[BalanceChange, ...]:
@@ -222,7 +228,7 @@ class Committer:
                         try:
                             if batch.key is not None and (found := self._find(batch.key)) is not None:
                                 outcomes.append(found[0])
-                                awaited = found[1] or awaited
+                                awaited = _newer(found[1], awaited)
                                 continue
                             if group is None:
                                 sealed, group = self._propose(batch, current, queue.newest_signer)
@@ -266,10 +272,14 @@ class Committer:
         return None
 
     def _read(self, first: int, last: int) -> tuple[JournalLine, ...]:
-        lines = self.store.read(after_sequence=first - 1)
-        place = Placer(self.store)
-        ledger_id = self.machine.ledger_id_at
-        return tuple(checked_lines(lines, first=first, last=last, ledger_id=ledger_id, place=place))
+        place, ledger_id = Placer(self.store), self.machine.ledger_id_at
+        try:
+            lines = self.store.read(after_sequence=first - 1)
+            return tuple(checked_lines(lines, first=first, last=last, ledger_id=ledger_id, place=place))
+        except BibankError:
+            raise
+        except Exception as error:
+            raise StoreUnavailable(f"the store raised {type(error).__name__} when it was read") from error
 
     def _commit_alone(self, batch: PreparedBatch, successor: LineSigner | None) -> SealedBatch:
         """Commit a batch with records in a group of its own, while nobody seals on top of it.
@@ -316,6 +326,7 @@ class Committer:
         Who asks a rule next says so in `inside.asking`.
         """
         queue, inside = self._queue, self._queue.inside
+        inside.check_waiting()  # what is sealed has to be waited for
         queue.check_usable()
         if now is None:
             position = self.machine.position
@@ -376,6 +387,13 @@ class Committer:
     def disown(self) -> None:
         """In a forked child: the ledger is the parent's."""
         self._queue.disown()
+
+
+def _newer(one: WriteGroup | None, other: WriteGroup | None) -> WriteGroup | None:
+    """Give the group that is written later: when it is durable, so is the other."""
+    if one is None or other is None:
+        return one or other
+    return one if one.batches[0].first > other.batches[0].first else other
 
 
 def _disown_all() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from bibank.committer import Committer
-from bibank.errors import ConfigurationError, HeadConflict, LedgerClosed, UnknownSequence
+from bibank.errors import ConfigurationError, HeadConflict, LedgerClosed, RulesMismatch, UnknownSequence
 from bibank.journal.codec import decode_line
 from bibank.journal.genesis import GENESIS_LINES
 from bibank.journal.machine import LedgerMachine
+from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.keyring import Keyring
 from bibank.model.lines import Head, LineGroup
 from bibank.opening import line_signer
@@ -86,8 +87,17 @@ def forked(
         if machine.head.sequence in points and not machine.in_batch:
             machine.fork(points[machine.head.sequence])
         machine.accept(line)
+    if own_engine.missing:
+        raise RulesMismatch(
+            f"line {end} was judged by {', '.join(own_engine.missing)}, which this program does not have; "
+            "open the ledger with RiskEngine([...]) that has them",
+            missing=own_engine.missing,
+        )
     machine.settle()
-    machine.fork(FORK_PREFIX + machine.ledger_id)
+    fork_id = FORK_PREFIX + machine.ledger_id
+    if len(fork_id) > MAX_ID_LENGTH:
+        raise ConfigurationError(f"the id of a fork has at most {MAX_ID_LENGTH} characters; fork less deeply")
+    machine.fork(fork_id)
     store = ForkStore(lines, machine.head)
     own = Committer(machine, store, committer.clock.unwatched(), line_signer(signer, "entry"))
     return own, own_trust, own_engine

@@ -32,7 +32,7 @@ from bibank.model.keyring import (
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import SigningMode
 from bibank.model.table import Table
-from bibank.opening import new_key
+from bibank.opening import check_signers, new_key
 from bibank.signing.dsse import Envelope
 from bibank.signing.lines import LineSigner
 from bibank.signing.signer import Signer
@@ -120,11 +120,12 @@ class LedgerKeyring:
         """
         key = new_key(signer, *roles)
         if self._current().keyring.keys:
-            return self._change(KeyringChange(add=(key,)), (signer, *authorised_by), correlation_id, None)
+            everyone = (signer, *check_signers(authorised_by))
+            return self._change(KeyringChange(add=(key,)), everyone, correlation_id, None)
         if key.roles != (Role.SYSTEM,):
             raise ConfigurationError("the first key of an unsigned ledger is its system key, nothing else")
         change = KeyringChange(add=(key,), policies=SIGNED_POLICIES)
-        return self._change(change, (signer, *authorised_by), correlation_id, signer)
+        return self._change(change, (signer, *check_signers(authorised_by)), correlation_id, signer)
 
     def rotate(
         self,
@@ -144,7 +145,7 @@ class LedgerKeyring:
             check_correlation_id(self._trace if correlation_id is None else correlation_id)
             signer = self._make_signer()
         change = KeyringChange(add=(new_key(signer, Role.SYSTEM),), retire=(key_id_of(old.public_key),))
-        return self._change(change, (signer, *authorised_by), correlation_id, signer)
+        return self._change(change, (signer, *check_signers(authorised_by)), correlation_id, signer)
 
     def revoke(
         self,
@@ -161,11 +162,12 @@ class LedgerKeyring:
         """
         if replacement is None:
             change = KeyringChange(revoke={key_id: last_trusted_sequence})
-            return self._change(change, authorised_by, correlation_id, None)
+            return self._change(change, check_signers(authorised_by), correlation_id, None)
         change = KeyringChange(
             add=(new_key(replacement, Role.SYSTEM),), revoke={key_id: last_trusted_sequence}
         )
-        return self._change(change, (replacement, *authorised_by), correlation_id, replacement)
+        everyone = (replacement, *check_signers(authorised_by))
+        return self._change(change, everyone, correlation_id, replacement)
 
     def draft(self, change: KeyringChange) -> Envelope:
         """Write a change as an envelope, for signers elsewhere; commit it with :meth:`commit`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -105,6 +105,15 @@ def _check_is_signer(signer: object) -> None:
         raise ConfigurationError(
             f"a signer has signer_id, algorithm, public_key and sign; {type(signer).__name__} has not"
         )
+
+
+def check_signers(signers: object) -> tuple[Signer, ...]:
+    """Take who authorises something; `ConfigurationError` for what is no sequence of signers."""
+    if not isinstance(signers, Sequence) or isinstance(signers, str):
+        raise ConfigurationError(f"authorised_by is a sequence of signers, not {type(signers).__name__}")
+    for signer in signers:
+        _check_is_signer(signer)
+    return tuple(signers)
 
 
 def line_keys(trust: KeyringTrust) -> frozenset[str]:

@@ -20,6 +20,7 @@ from bibank.model.balance import AccountBalance, Balance
 from bibank.model.entry import JournalEntry
 from bibank.model.hold import Hold
 from bibank.model.lines import Head
+from bibank.model.links import MAX_SEQUENCE
 from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
 from bibank.model.table import Table
@@ -200,6 +201,8 @@ def check_sequence(sequence: int, *, minimum: int) -> int:
     """Refuse what is no sequence of a line; `InvalidType`, `UnknownSequence`."""
     if isinstance(sequence, bool) or not isinstance(sequence, int):
         raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
+    if sequence > MAX_SEQUENCE:
+        raise UnknownSequence(f"no line has a sequence beyond {MAX_SEQUENCE}")
     if sequence < minimum:
         raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
     return sequence

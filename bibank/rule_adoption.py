@@ -9,6 +9,7 @@ from bibank.journal.batches import PreparedBatch
 from bibank.journal.rule_sets import RULES_KIND
 from bibank.model.keyring import Purpose, Role, key_id_of
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
+from bibank.opening import check_signers
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import RiskRule
 from bibank.signing.dsse import Envelope
@@ -26,12 +27,12 @@ def adopt_rules(
     correlation_id: str,
 ) -> JournalRecord:
     """Commit a rule set; the ledger's own key signs it where it may. Raises as `Ledger.adopt_rules` says."""
+    signers = [*check_signers(authorised_by)]
     adopted = engine.supply(rules)
     with committer.reading() as view:
         ledger_id = view.machine.ledger_id
         payload = view.machine.rules.payload(adopted, ledger_id=ledger_id)
         own_key_decides = authorising_role(trust.current.keyring, Purpose.RULES) is Role.SYSTEM
-    signers = list(authorised_by)
     own = committer.signer
     if own is not None and own_key_decides:
         signers.append(own.signer)

@@ -18,9 +18,10 @@ from bibank.model.amount import Amount
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.hold import Hold, Payee
 from bibank.model.identifier import check_correlation_id, check_identifier
-from bibank.model.json_value import EMPTY_MAP
+from bibank.model.json_value import EMPTY_MAP, METADATA_LIMITS, FrozenMap, freeze
 from bibank.model.money import Money
 from bibank.model.trade import FeeKind, Given, TradeFee, sums
+from bibank.queries import check_sequence
 
 One = TypeVar("One")
 Many = TypeVar("Many")
@@ -162,22 +163,23 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             effective_at=effective_at,
             metadata=metadata,
         )
+        charges = _check_fees(fees)
         charged = [
             trade_drafts.fee(
                 fee.payer, fee.money, kind=fee.kind, correlation_id=trace, effective_at=effective_at
             )
-            for fee in _check_fees(fees)
+            for fee in charges
         ]
         arguments = {
             "maker": maker,
             "maker_gives": sums(maker_gives),
             "taker": taker,
             "taker_gives": sums(taker_gives),
-            "fees": fees,
+            "fees": charges,
             "trade_id": None if trade_id is None else check_identifier(trade_id, name="trade_id"),
             "base": base,
             "effective_at": effective_at,
-            "metadata": metadata,
+            "metadata": _frozen(metadata),
         }
         return self._traded(Call("trade", arguments, Written((entry, *charged))), idempotency_key)
 
@@ -249,6 +251,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         """
         trace = self._trace(correlation_id)
         paid = _amount(amount)
+        check_sequence(hold_id, minimum=1)
 
         def write() -> Written:
             opened = self._hold_of(hold_id)
@@ -258,7 +261,12 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
                 )
             )
 
-        arguments = {"hold": hold_id, "amount": paid, "effective_at": effective_at, "metadata": metadata}
+        arguments = {
+            "hold": hold_id,
+            "amount": paid,
+            "effective_at": effective_at,
+            "metadata": _frozen(metadata),
+        }
         return self._many(Call("post_hold", arguments, write), idempotency_key)
 
     def void_hold(
@@ -272,6 +280,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
     ) -> Many:
         """Give all of a hold back to its owner. Raises `HoldNotOpen` when it was ended before."""
         trace = self._trace(correlation_id)
+        check_sequence(hold_id, minimum=1)
 
         def write() -> Written:
             opened = self._hold_of(hold_id)
@@ -281,7 +290,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
                 )
             )
 
-        arguments = {"hold": hold_id, "effective_at": effective_at, "metadata": metadata}
+        arguments = {"hold": hold_id, "effective_at": effective_at, "metadata": _frozen(metadata)}
         return self._many(Call("void_hold", arguments, write), idempotency_key)
 
     # ------------------------------------------------------------------ reversals
@@ -304,6 +313,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
         """
         trace = self._trace(correlation_id)
         part = _amount(amount)
+        check_sequence(sequence, minimum=1)
 
         def write() -> Written:
             original = self._entry_of(sequence)
@@ -316,7 +326,7 @@ class Verbs(ABC, Generic[One, Many, Traded, Held]):
             "sequence": sequence,
             "amount": part,
             "effective_at": effective_at,
-            "metadata": metadata,
+            "metadata": _frozen(metadata),
         }
         return self._one(Call("reverse", arguments, write), idempotency_key)
 
@@ -333,9 +343,14 @@ def _moved(
         **arguments,
         "money": Money.of(money),
         "effective_at": effective_at,
-        "metadata": metadata,
+        "metadata": _frozen(metadata),
     }
     return Call(verb, arguments, Written((draft,)))
+
+
+def _frozen(metadata: Metadata) -> FrozenMap:
+    """Take metadata as it is now: whoever gave it may change it later."""
+    return EMPTY_MAP if metadata is EMPTY_MAP else freeze(metadata, METADATA_LIMITS)
 
 
 def _amount(value: Amount | Decimal | str | int | None) -> Amount | None:
@@ -343,7 +358,8 @@ def _amount(value: Amount | Decimal | str | int | None) -> Amount | None:
 
 
 def _check_fees(fees: object) -> tuple[TradeFee, ...]:
-    taken = tuple(fees) if isinstance(fees, Sequence) else ()
-    if not isinstance(fees, Sequence) or not all(isinstance(fee, TradeFee) for fee in taken):
-        raise InvalidType("fees are a sequence of TradeFee(payer, money)")
-    return taken
+    if isinstance(fees, Sequence) and not isinstance(fees, str):
+        taken = tuple(fees)
+        if all(isinstance(fee, TradeFee) for fee in taken):
+            return taken
+    raise InvalidType("fees are a sequence of TradeFee(payer, money)")

@@ -85,8 +85,12 @@ def void_expired(request: Request) -> None:
     """Give back every hold that has expired by now."""
 
     def verb(ledger: Ledger) -> Done:
-        entries = ledger.void_expired_holds()
-        return Done.many(entries, *(() if entries else ("no hold has expired",)))
+        outcomes = ledger.void_expired_holds()
+        entries = tuple(done.entry for done in outcomes.committed)
+        if not entries:
+            outcomes.raise_for_refusals()
+            return Done.many(entries, "no hold has expired")
+        return Done.many(entries, *(f"not given back: {refusal}" for refusal in outcomes.refused))
 
     request.commit(verb)
 

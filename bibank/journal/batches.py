@@ -15,7 +15,7 @@ from bibank.journal.intents import check_intent, check_written
 from bibank.journal.links import check_links
 from bibank.journal.plain_forms import is_plain
 from bibank.journal.records import check_record
-from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry
+from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry, with_key
 from bibank.model.json_value import encode_string
 from bibank.model.lines import Head
 from bibank.model.links import NO_LINKS, IdempotencyMark
@@ -79,11 +79,13 @@ def _keyed(drafts: Sequence[Draft], key: IdempotencyMark) -> tuple[Draft, ...]:
     first = entries[0]
     bearer = drafts[first]
     assert isinstance(bearer, UnsignedEntry)
-    return (*drafts[:first], bearer.with_key(key), *drafts[first + 1 :])
+    return (*drafts[:first], with_key(bearer, key), *drafts[first + 1 :])
 
 
 def _check_draft(draft: Draft) -> None:
     if type(draft) is UnsignedEntry:
+        if draft.related_trade is not None:
+            raise InvalidValue("the ledger ties a fee to the trade before it; leave that to it")
         if draft.links is not NO_LINKS:
             if draft.links.idempotency is not None:
                 raise InvalidValue("a key belongs to a whole request; give it as idempotency_key")

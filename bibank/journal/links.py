@@ -67,11 +67,10 @@ def _wrong_ending(intent: TransactionIntent, postings: Sequence[Posting]) -> str
 def check_cause(line: JournalEntry, links: EntryLinks | None) -> None:
     """Demand that an entry names as its cause exactly what its links and its relation say."""
     expected = links.cause if links is not None else None
-    relation = line.metadata.get(RELATED_TRADE)
-    if relation is not None:
+    if RELATED_TRADE in line.metadata:
         if line.intent is not TransactionIntent.FEE or expected is not None:
             raise InvalidMetadata(f"metadata.{RELATED_TRADE} belongs to a fee that follows a trade")
-        if relation != line.causality_id:
+        if line.causality_id is None or line.metadata[RELATED_TRADE] != line.causality_id:
             raise InvalidMetadata(f"metadata.{RELATED_TRADE} differs from causality_id")
         return
     if line.causality_id != (None if expected is None else str(expected)):
@@ -91,6 +90,6 @@ def check_batch(lines: Sequence[JournalLine]) -> None:
         if line.intent is TransactionIntent.TRADE:
             trade = line.sequence
         elif line.intent is TransactionIntent.FEE and "bb.reverses" not in line.metadata:
-            expected = None if trade is None else str(trade)
-            if line.metadata.get(RELATED_TRADE) != expected:
+            expected = "absent" if trade is None else str(trade)
+            if line.metadata.get(RELATED_TRADE, "absent") != expected:
                 raise InvalidValue(f"line {line.sequence}: {RELATED_TRADE} must be {expected}")

@@ -39,7 +39,7 @@ from bibank.journal.sealing import seal_batch, seal_entry
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
-from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
+from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry, tied_to_trade
 from bibank.model.json_value import canonical_text
 from bibank.model.keyring import Purpose
 from bibank.model.lines import Head
@@ -313,7 +313,7 @@ class LedgerMachine:
                 if draft.intent is _TRADE:
                     trade = sequence
                 elif trade and draft.intent is _FEE and links.reverses is None:
-                    draft = draft.after_trade(trade)
+                    draft = tied_to_trade(draft, trade)
                 original = originals.get(links.reverses) if links.reverses is not None else None
                 postings, steps = self._judge_entry(draft, original, sequence, moment, fresh)
                 for account, delta in steps:

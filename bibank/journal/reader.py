@@ -32,7 +32,7 @@ from bibank.journal.rule_sets import RULES_KIND, RuleBook
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount
-from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
+from bibank.model.entry import RELATED_TRADE, JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
 from bibank.model.keyring import Purpose
 from bibank.model.links import EntryLinks
@@ -389,8 +389,8 @@ class LineReader:
 
 def _free_metadata(text: str) -> str:
     """Spell metadata again; `InvalidValue` for what the ledger writes, which the slow path understands."""
-    if "bb." in text:
-        raise InvalidValue("there are links")
+    if "bb." in text or RELATED_TRADE in text:
+        raise InvalidValue("the ledger has written something of its own")
     return canonical_text(read_metadata(parse_object(text)))
 
 

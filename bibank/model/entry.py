@@ -195,7 +195,7 @@ def _check_genesis_mark(value: object) -> GenesisMark | None:
 def _check_links(value: object) -> EntryLinks:
     if value is NO_LINKS:
         return NO_LINKS
-    if not isinstance(value, EntryLinks):
+    if type(value) is not EntryLinks:  # a subclass could spell itself in its own way
         raise InvalidType(f"links are EntryLinks, not {type(value).__name__}")
     return NO_LINKS if value == NO_LINKS else value
 
@@ -268,24 +268,6 @@ class UnsignedEntry:
         """The sequence of the line that the entry follows from, its `causality_id`."""
         return self.links.cause if self.related_trade is None else self.related_trade
 
-    def with_key(self, mark: IdempotencyMark) -> UnsignedEntry:
-        """Give the same draft as the bearer of a request's key; raises as the constructor does."""
-        return attrs.evolve(self, links=attrs.evolve(self.links, idempotency=mark))
-
-    def after_trade(self, sequence: int) -> UnsignedEntry:
-        """Give the same fee, tied to the trade of a sequence. Nothing of it has to be checked again."""
-        fee = object.__new__(UnsignedEntry)
-        put = object.__setattr__
-        for name in _DRAFT_FIELDS:
-            put(fee, name, getattr(self, name))
-        put(fee, "related_trade", sequence)
-        if len(self.metadata) == _FEE_FIELDS and self.links is NO_LINKS:  # their names come before this one
-            text = f'{self.metadata_json[:-1]},"{RELATED_TRADE}":"{sequence}"}}'
-        else:
-            text = canonical_text(fee.whole_metadata)
-        put(fee, "metadata_json", text)
-        return fee
-
     def _canonical_text(self) -> str:
         postings = ",".join(
             f'{{"account":"{p.account}","amount":"{p.amount}","side":"{p.side.value}"}}'
@@ -299,6 +281,29 @@ class UnsignedEntry:
 
 
 _DRAFT_FIELDS = tuple(field.name for field in attrs.fields(UnsignedEntry))
+
+
+def with_key(draft: UnsignedEntry, mark: IdempotencyMark) -> UnsignedEntry:
+    """Give the same draft as the bearer of a request's key; raises as the constructor does."""
+    return attrs.evolve(draft, links=attrs.evolve(draft.links, idempotency=mark))
+
+
+def tied_to_trade(draft: UnsignedEntry, sequence: int) -> UnsignedEntry:
+    """Give the same fee, tied to the trade of a sequence: the ledger's part, when it seals a batch.
+
+    Nothing of it has to be checked again.
+    """
+    fee = object.__new__(UnsignedEntry)
+    put = object.__setattr__
+    for name in _DRAFT_FIELDS:
+        put(fee, name, getattr(draft, name))
+    put(fee, "related_trade", sequence)
+    if len(draft.metadata) == _FEE_FIELDS and draft.links is NO_LINKS:  # their names come before this one
+        text = f'{draft.metadata_json[:-1]},"{RELATED_TRADE}":"{sequence}"}}'
+    else:
+        text = canonical_text(fee.whole_metadata)
+    put(fee, "metadata_json", text)
+    return fee
 
 
 @attrs.frozen(kw_only=True)

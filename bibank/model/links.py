@@ -82,13 +82,13 @@ class HoldTerms:
 
 
 def _check_mark(value: object) -> IdempotencyMark | None:
-    if value is not None and not isinstance(value, IdempotencyMark):
+    if value is not None and type(value) is not IdempotencyMark:
         raise InvalidType(f"idempotency is an IdempotencyMark or None, not {type(value).__name__}")
     return value
 
 
 def _check_terms(value: object) -> HoldTerms | None:
-    if value is not None and not isinstance(value, HoldTerms):
+    if value is not None and type(value) is not HoldTerms:
         raise InvalidType(f"opens is a HoldTerms or None, not {type(value).__name__}")
     return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bibank.errors import InvalidValue
+from bibank.errors import ConfigurationError, InvalidValue, excerpt
 from bibank.journal.rule_sets import AdoptedRule
 from bibank.model.json_value import BODY_LIMITS, EMPTY_MAP, freeze
 from bibank.risk.recorded import RecordedRule
@@ -20,9 +20,22 @@ HOST_KIND = "host"
 
 
 def recorded(rule: RiskRule) -> AdoptedRule:
-    """Write a rule down; a kind of `InvalidInput` for data that the format cannot hold."""
+    """Write a rule down.
+
+    Raises `ConfigurationError` for data that cannot be given, or that the format cannot hold, and for a
+    rule that takes the kind of a shipped one without being it: it would be rebuilt as that one.
+    """
     if isinstance(rule, RecordedRule):
-        return AdoptedRule(name=rule.name, kind=rule.kind, data=freeze(rule.to_data(), BODY_LIMITS))
+        own: type = type(rule)
+        if rule.kind == HOST_KIND or SHIPPED_RULES.get(rule.kind, own) is not own:
+            raise ConfigurationError(
+                f"rule {rule.name} is a {own.__name__} and has kind {excerpt(rule.kind)}, "
+                "which is not its own; give it another kind"
+            )
+        try:
+            return AdoptedRule(name=rule.name, kind=rule.kind, data=freeze(rule.to_data(), BODY_LIMITS))
+        except Exception as error:
+            raise ConfigurationError(f"rule {rule.name} gives no data to record: {error}") from error
     return AdoptedRule(name=rule.name, kind=HOST_KIND, data=EMPTY_MAP)
 
 
@@ -33,11 +46,11 @@ class Supply:
         self._rules: dict[tuple[str, str], RiskRule] = {}
         self.add(rules)
 
-    def add(self, rules: Iterable[RiskRule]) -> None:
-        """Have more rules at hand."""
-        for rule in rules:
-            adopted = recorded(rule)
-            self._rules[adopted.name, adopted.hash] = rule
+    def add(self, rules: Iterable[RiskRule]) -> tuple[AdoptedRule, ...]:
+        """Have more rules at hand, and write them down: once, for they may answer otherwise the next time."""
+        written = [(recorded(rule), rule) for rule in rules]
+        self._rules.update({(adopted.name, adopted.hash): rule for adopted, rule in written})
+        return tuple(adopted for adopted, _ in written)
 
     def copy(self) -> Supply:
         """Give a supply of its own."""

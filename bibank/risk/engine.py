@@ -23,7 +23,7 @@ from bibank.journal.rule_sets import AdoptedRule, RuleSet
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.links import NO_LINKS
 from bibank.model.stamped import StampedLine
-from bibank.risk.adoption import Supply, recorded
+from bibank.risk.adoption import Supply
 from bibank.risk.holds import HOLDS_NAME, check_ended, check_holds
 from bibank.risk.reversals import check_reversal
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
@@ -172,8 +172,7 @@ class RiskEngine:
         the journal cannot hold.
         """
         checked = RiskEngine(rules)._rules  # noqa: SLF001 - checked by the constructor of the same class
-        self._supply.add(checked)
-        return tuple(map(recorded, checked))
+        return self._supply.add(checked)
 
     def adopt(self, rule_set: RuleSet) -> None:
         """Let the rules of an adopted set judge from its own line on.

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from uuid import UUID
 
 from bibank.errors import InvalidAccountKey, InvalidType, InvalidValue, excerpt
+from bibank.model.account import AccountKey, Owner, owner_id
 from bibank.model.money import advise_part, check_asset, is_part
 
 HOUSE_PREFIX = "SYSTEM:"
@@ -32,8 +34,10 @@ def asset_names(values: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def owner_names(values: Iterable[str]) -> tuple[str, ...]:
+def owner_names(values: Iterable[Owner]) -> tuple[str, ...]:
     """Give owners sorted and once each, spelled as `AccountKey.owner` spells them.
+
+    A `UUID` is a user's id, an `AccountKey` stands for its owner.
 
     Raises `InvalidType` for a bare `str` or no iterable of `str`, `InvalidAccountKey` for what is no
     owner. None at all is an empty tuple.
@@ -54,11 +58,15 @@ def _names(values: object, check: Callable[[object], str], what: str) -> tuple[s
 
 
 def _check_owner(value: object) -> str:
+    if isinstance(value, AccountKey):
+        return value.owner
+    if isinstance(value, UUID):
+        return owner_id(value)
     if not isinstance(value, str):
         raise InvalidType(f"an owner is a str, not {type(value).__name__}")
-    owner_id = value.removeprefix(HOUSE_PREFIX)
-    if not is_part(owner_id):
+    name = value.removeprefix(HOUSE_PREFIX)
+    if not is_part(name):
         raise InvalidAccountKey(
-            f"{excerpt(value)} is no owner, such as 'ALICE' or 'SYSTEM:REWARDS'; {advise_part(owner_id)}"
+            f"{excerpt(value)} is no owner, such as 'ALICE' or 'SYSTEM:REWARDS'; {advise_part(name)}"
         )
     return str.__str__(value)

@@ -13,7 +13,7 @@ from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Bystander, Moves
 from bibank.journal.link_book import LinkBook
 from bibank.journal.rule_sets import RuleSet
-from bibank.model.entry import RELATED_TRADE, JournalEntry, UnsignedEntry
+from bibank.model.entry import RELATED_TRADE, JournalEntry, UnsignedEntry, tied_to_trade
 from bibank.model.links import NO_LINKS, RESERVED_PREFIX, EntryLinks
 from bibank.model.stamped import StampedLine
 from bibank.risk.engine import RiskEngine
@@ -34,6 +34,12 @@ class Review(Bystander):
         self.violated: list[str] = []
         self.violations = 0
         self._not_asked: dict[str, int] = {}
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What was found, and how much more there was to be listed."""
+        more = self.violations - len(self.violated)
+        return (*self.violated, f"and {more} more") if more else tuple(self.violated)
 
     @property
     def not_asked(self) -> tuple[str, ...]:
@@ -97,10 +103,12 @@ def _unsealed(entry: JournalEntry) -> UnsignedEntry:
         for name, value in entry.metadata.items()
         if not name.startswith(RESERVED_PREFIX) and name != RELATED_TRADE
     }
-    return UnsignedEntry(
+    draft = UnsignedEntry(
         intent=entry.intent,
         correlation_id=entry.correlation_id,
         postings=entry.postings,
         metadata=free,
         links=EntryLinks.from_metadata(entry.metadata) or NO_LINKS,
     )
+    relation = entry.metadata.get(RELATED_TRADE)
+    return tied_to_trade(draft, int(relation)) if isinstance(relation, str) else draft

@@ -27,7 +27,7 @@ from bibank.journal.position import MAX_GROUP_BYTES
 from bibank.journal.records import MAX_SET_ASIDE
 from bibank.journal.rule_sets import MAX_RULES
 from bibank.model.account import AccountCategory
-from bibank.model.entry import MAX_DRAFT_BYTES, MAX_POSTINGS, MIN_POSTINGS
+from bibank.model.entry import MAX_DRAFT_BYTES, MAX_POSTINGS, MAX_REVERSAL_BYTES, MIN_POSTINGS
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, JsonLimits
 from bibank.model.money import MAX_PART_LENGTH
@@ -159,6 +159,7 @@ def limits_table() -> str:
                 f"{MIN_POSTINGS} to {MAX_POSTINGS}; a genesis: none, or any number above 1",
             ),
             ("draft, as canonical JSON", f"{MAX_DRAFT_BYTES:,} bytes"),
+            ("draft that reverses another, as canonical JSON", f"{MAX_REVERSAL_BYTES:,} bytes"),
             ("metadata of an entry", json(METADATA_LIMITS)),
             ("body of a record", json(BODY_LIMITS)),
             ("signatures on a line", f"{MAX_SIGNATURES}"),

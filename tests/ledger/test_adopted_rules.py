@@ -269,3 +269,168 @@ def test_a_rule_that_raises_in_an_audit_is_a_finding(home: Path) -> None:
     assert report.lines == 6
     assert len(report.violated) >= 1
     assert all("ZeroDivisionError" in found for found in report.violated)
+
+
+class Stricter(EntryLimit):
+    """A rule of a host's that is built on a shipped one, and would be rebuilt as that."""
+
+
+class Impostor(Host):
+    """A rule of a host's that takes the kind of a shipped one."""
+
+    kind = "entry_limit"
+
+    def to_data(self) -> dict[str, str]:
+        """Give what that kind would have."""
+        return {"amount": "1", "asset": "USDT"}
+
+
+class Failing(Host):
+    """A rule that cannot say what it is made of."""
+
+    kind = "failing"
+
+    def to_data(self) -> dict[str, object]:
+        """Fail."""
+        raise ZeroDivisionError
+
+
+class Floating(Failing):
+    """A rule whose data the journal cannot hold."""
+
+    def to_data(self) -> dict[str, object]:
+        """Give a float."""
+        return {"limit": 0.5}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Stricter(name="small/1", money="1 USDT"),
+        Impostor(),
+        type("Hosted", (Impostor,), {"kind": "host"})(),
+        Failing(),
+        Floating(),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_a_rule_is_recorded_as_what_it_is_or_not_at_all(home: Path, rule: Any) -> None:
+    """A rule that the journal would rebuild as another one is refused when the engine is made."""
+    with pytest.raises(bb.ConfigurationError):
+        RiskEngine([rule])
+    with reopened(home) as ledger, pytest.raises(bb.ConfigurationError):
+        ledger.adopt_rules([rule], correlation_id="r")
+
+
+@pytest.mark.parametrize(
+    "signers", [None, 5, ANNA, ["x"], [object()]], ids=["none", "5", "bare", "text", "object"]
+)
+def test_who_authorises_is_a_sequence_of_signers(home: Path, signers: Any) -> None:
+    """Anything else is a configuration error, for rules and for keys."""
+    with reopened(home) as ledger:
+        with pytest.raises(bb.ConfigurationError):
+            ledger.adopt_rules([SMALL], authorised_by=signers, correlation_id="r")
+        with pytest.raises(bb.ConfigurationError):
+            ledger.keyring.add(ANNA, roles=(Role.OPERATOR,), authorised_by=signers, correlation_id="r")
+        assert ledger.head.sequence == 4
+
+
+class BehindTrades(Host):
+    """A rule that takes fees behind trades only."""
+
+    name = "behind-trades/1"
+
+    def check(self, entry: bb.UnsignedEntry, view: RiskView) -> Refusal | None:
+        """Look at what the ledger ties a fee to."""
+        if entry.intent is bb.TransactionIntent.FEE and entry.cause is None:
+            return Refusal(message="a fee without a trade", advice="a fee behind a trade")
+        return None
+
+
+def test_an_audit_shows_rules_what_they_were_shown(home: Path) -> None:
+    """A fee is shown with the trade before it, when it is proposed and when it is audited."""
+    with reopened(home) as ledger:
+        ledger.adopt_rules([BehindTrades()], correlation_id="r")
+        bound = ledger.bind(correlation_id="r")
+        ledger.commit(deposit("CAROL", "1 BTC"))
+        with pytest.raises(bb.Refused, match="without a trade"):
+            bound.fee("ALICE", "1 USDT")
+        bound.trade(
+            maker="ALICE",
+            maker_gives="1 USDT",
+            taker="CAROL",
+            taker_gives="1 BTC",
+            fees=[bb.TradeFee("ALICE", "1 USDT")],
+        )
+        assert ledger.audit(rules=[BehindTrades()]).violated == ()
+
+
+def test_a_long_list_of_findings_says_how_long_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not listed is counted."""
+    monkeypatch.setattr("bibank.risk.review.MAX_FINDINGS", 2)
+    with reopened(home) as ledger:
+        ledger.adopt_rules([SMALL], correlation_id="r")
+        with monkeypatch.context() as patch:
+            patch.setattr(RiskEngine, "ask", lambda *_, **__: None)
+            for _ in range(4):
+                ledger.commit(transfer("ALICE", "BOB", "6 USDT"))
+        assert [found[:12] for found in ledger.audit().violated] == [
+            "line 6: smal",
+            "line 7: smal",
+            "and 2 more",
+        ]
+
+
+def test_a_fork_needs_the_rules_of_its_place(home: Path) -> None:
+    """Where a set of long ago cannot be asked, there is no fork that would pretend to."""
+    with reopened(home) as ledger:
+        ledger.adopt_rules([Host()], correlation_id="r")
+        ledger.adopt_rules([], correlation_id="r")
+    with reopened(home) as ledger:
+        with pytest.raises(bb.RulesMismatch) as caught:
+            ledger.fork(at=5)
+        assert caught.value.missing == ("no-mallory/1",)
+        assert ledger.fork(at=4).head.sequence == 4
+        assert ledger.fork().head.sequence == 6
+    with reopened(home) as ledger:
+        ledger.adopt_rules([Host()], correlation_id="r")
+        fork = ledger.fork(at=5)
+        assert refused(fork, deposit("MALLORY", "1 USDT")) == "no-mallory/1"
+
+
+def test_expired_holds_are_given_back_although_one_is_refused(home: Path) -> None:
+    """One owner on a deny list does not keep the holds of others."""
+    from datetime import UTC, datetime
+
+    from bibank.rules import DenyList
+
+    clock = StillClock()
+    with bb.Ledger.open(home, clock=clock) as ledger:
+        soon = datetime(2026, 1, 25, 11, tzinfo=UTC)
+        for owner in ("ALICE", "BOB"):
+            ledger.hold(owner, "1 USDT", to="SHOP", expires_at=soon, correlation_id="h")
+        ledger.adopt_rules([DenyList(owners=["ALICE"])], correlation_id="r")
+        clock.set("2026-01-26")
+        outcomes = ledger.void_expired_holds(correlation_id="v")
+        assert [refusal.rule for refusal in outcomes.refused] == ["deny-list/1"]
+        assert [done.entry.postings[0].account.id for done in outcomes.committed] == ["BOB"]
+        assert len(ledger.void_expired_holds(correlation_id="v").committed) == 0
+
+
+class Fickle(Host):
+    """A rule that says something else of itself each time."""
+
+    kind = "fickle"
+    asked = 0
+
+    def to_data(self) -> dict[str, int]:
+        """Count."""
+        self.asked += 1
+        return {"asked": self.asked}
+
+
+def test_a_rule_is_written_down_once_when_it_is_adopted(home: Path) -> None:
+    """What is recorded is what judges, whatever the rule would say of itself later."""
+    with reopened(home) as ledger:
+        ledger.adopt_rules([Fickle()], correlation_id="r")
+        assert refused(ledger, deposit("MALLORY", "1 USDT")) == "no-mallory/1"

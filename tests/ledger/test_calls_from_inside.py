@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import FrameType
 import pytest
 
 import bibank as bb
+from bibank.model.lines import LineGroup
 from bibank.signing import Ed25519Signer
 from tests.ledger.test_leaders import HeldStore, one_writing
 from tests.store.journals import SIGNER, deposit
@@ -148,3 +149,66 @@ def test_a_signal_handler_that_closes_during_a_read_is_told() -> None:
     with ledger._committer.reading(), pytest.raises(bb.ConfigurationError, match="when a signal came"):
         ledger.close()
     ledger.close()
+
+
+class SignalledStore(bb.MemoryStore):
+    """A store that lets a signal come while a line is read, and may hold a write back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signals = False
+        self.reached, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def append(self, group: LineGroup) -> None:
+        """Say that a write began, and wait until it may go on."""
+        self.reached.set()
+        assert self.go.wait(30)
+        super().append(group)
+
+    def read(self, *, after_sequence: int = 0) -> Iterator[bytes]:
+        """Read, and be interrupted once."""
+        if self.signals and threading.current_thread() is threading.main_thread():
+            self.signals = False
+            signal.raise_signal(signal.SIGUSR1)
+        return super().read(after_sequence=after_sequence)
+
+
+def test_a_signal_handler_may_not_commit_while_a_key_is_looked_up() -> None:
+    """It would wait for a leader that waits for this thread; it is refused, and nothing of it is written."""
+    store = SignalledStore()
+    ledger = bb.Ledger(store=store, opening={"USDT": "9"}).bind(correlation_id="r")
+    first = ledger.deposit("A", "1 USDT", idempotency_key="k")
+    told: list[str] = []
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        with pytest.raises(bb.ConfigurationError) as caught:
+            ledger.deposit("MALLORY", "1 USDT")
+        told.append(str(caught.value))
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    store.reached.clear()
+    store.go.clear()
+    other = threading.Thread(target=lambda: ledger.deposit("B", "1 USDT"))
+    other.start()
+    try:
+        assert store.reached.wait(30)
+        store.signals = True
+        assert ledger.deposit("A", "1 USDT", idempotency_key="k") == first
+    finally:
+        store.go.set()
+        other.join()
+        signal.signal(signal.SIGUSR1, before)
+    ledger.deposit("A", "1 USDT")
+    assert len(told) == 1
+    assert "when a signal came" in told[0]
+    assert [row.account.id for row in ledger.accounts("LIAB")] == ["A", "B"]
+
+
+def test_a_signal_handler_may_not_commit_during_a_read() -> None:
+    """What it sealed could not be waited for; so nothing is sealed."""
+    ledger = bb.Ledger.in_memory({"USDT": "9"})
+    with ledger._committer.reading(), pytest.raises(bb.ConfigurationError, match="when a signal came"):
+        ledger.commit(deposit("A", "1 USDT"))
+    ledger.commit(deposit("B", "1 USDT"))
+    assert ledger.head.sequence == 3

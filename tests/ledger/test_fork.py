@@ -198,3 +198,16 @@ def test_a_fork_goes_the_way_its_ledger_would_have_gone(moves: list[tuple[str, s
     fork = ledger.fork(at=heads[begun])
     assert [do(fork, move) for move in moves[begun:]] == outcomes[begun:]
     assert shown(fork) == shown(ledger)
+
+
+def test_forks_of_forks_end_where_their_id_would_be_too_long(ledger: bb.Ledger) -> None:
+    """An id stands in records too, so it keeps to the length of ids."""
+    forks = [ledger]
+    while len(forks[-1].ledger_id) + len("fork.") <= 128:
+        forks.append(forks[-1].fork())
+        forks[-1].commit(deposit("ALICE", "1 USDT"))
+    with pytest.raises(bb.ConfigurationError, match="fork less deeply"):
+        forks[-1].fork()
+    forks[-1].adopt_rules([EntryLimit(name="small/1", money="5 USDT")], correlation_id="r")
+    assert forks[-1].audit().lines == 7 + len(forks)
+    assert len(forks) > 10

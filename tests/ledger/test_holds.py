@@ -401,14 +401,15 @@ def test_expired_holds_are_voided_together(ledger: bb.Ledger, clock: Clock) -> N
     """Those whose moment has come, each in a batch of its own; the others stay."""
     untils = [NOON + timedelta(minutes=minutes) for minutes in (1, 2, 3)]
     holds = [ledger.hold("ALICE", "10 USDT", to="SHOP", expires_at=until) for until in (*untils, None)]
-    assert ledger.void_expired_holds() == ()
+    assert list(ledger.void_expired_holds()) == []
     clock.moment = untils[1]
-    entries = ledger.void_expired_holds(correlation_id="night")
+    outcomes = ledger.void_expired_holds(correlation_id="night")
+    entries = tuple(done.entry for done in outcomes.committed)
     assert [entry.causality_id for entry in entries] == [str(hold.id) for hold in holds[:2]]
     assert {entry.correlation_id for entry in entries} == {"night"}
     assert {entry.batch.size for entry in entries} == {1}
     assert list(ledger.holds()) == holds[2:]
-    assert ledger.void_expired_holds() == ()
+    assert list(ledger.void_expired_holds()) == []
 
 
 def test_holds_after_a_restart() -> None:

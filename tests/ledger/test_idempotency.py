@@ -15,6 +15,7 @@ import pytest
 import bibank as bb
 from bibank import drafts
 from bibank.journal.link_book import LinkBook
+from bibank.model.entry import tied_to_trade, with_key
 from bibank.model.links import IdempotencyMark
 
 Lookup = Callable[[bb.Ledger], Any]
@@ -198,12 +199,23 @@ def test_a_conflict_is_told_before_the_verb_is_expanded(books: Books, other: Loo
         other(books.ledger)
 
 
-def test_a_preview_takes_no_key(books: Books) -> None:
-    """Looking at a keyed item neither uses the key up nor answers with the past."""
+def test_a_preview_says_what_a_key_comes_to(books: Books) -> None:
+    """Looking uses no key up; what was committed under a used one is not done again, or is a conflict."""
     item = bb.Keyed(entries=drafts.deposit("BOB", "1 USDT", correlation_id="r"), idempotency_key="k")
     assert len(books.ledger.preview(item)) == 2
     assert books.ledger.commit_each([item]).committed[0].entry.sequence == 6
-    assert len(books.ledger.preview(item)) == 2
+    assert len(books.ledger.preview(item)) == 0
+    other = bb.Keyed(entries=drafts.deposit("BOB", "2 USDT", correlation_id="r"), idempotency_key="k")
+    with pytest.raises(bb.IdempotencyConflict):
+        books.ledger.preview(other)
+
+
+@pytest.mark.parametrize("key", [None, "", 5, "x" * 129, "caf\u00e9"], ids=repr)
+def test_a_keyed_item_has_a_key(key: Any) -> None:
+    """An item that could not be told from one without a key cannot be made."""
+    draft = drafts.deposit("BOB", "1 USDT", correlation_id="r")
+    with pytest.raises(bb.InvalidInput):
+        bb.Keyed(entries=draft, idempotency_key=key)
 
 
 def test_the_key_of_a_batch_stands_on_its_first_entry(books: Books) -> None:
@@ -280,7 +292,7 @@ def test_a_draft_that_differs_is_another_request(books: Books, changes: dict[str
 def test_a_draft_bears_no_key_of_its_own(books: Books) -> None:
     """A key is given to the request; a draft that was forged with one is refused."""
     draft = drafts.deposit("BOB", "1 USDT", correlation_id="r")
-    forged = draft.with_key(IdempotencyMark(key="k", digest="0" * 64))
+    forged = with_key(draft, IdempotencyMark(key="k", digest="0" * 64))
     with pytest.raises(bb.InvalidValue, match="idempotency_key"):
         books.ledger.commit(forged)
     with pytest.raises(bb.InvalidMetadata):
@@ -332,3 +344,78 @@ def test_a_key_in_a_conflict_says_who_bears_it_in_a_batch(books: Books) -> None:
     with pytest.raises(bb.IdempotencyConflict) as caught:
         books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="k")
     assert books.ledger.entry(caught.value.sequence).intent is bb.TransactionIntent.TRADE
+
+
+def test_a_batch_shows_what_a_used_key_comes_to(books: Books) -> None:
+    """Inside a block under a used key, nothing would be done again, although the hold has ended."""
+
+    def run() -> int:
+        with books.ledger.batch(correlation_id="r", idempotency_key="k") as batch:
+            batch.post_hold(5)
+            return len(batch.preview())
+
+    assert (run(), run()) == (2, 0)
+
+
+@pytest.mark.parametrize("intent", ["fee", "deposit"])
+def test_a_draft_that_names_a_trade_by_itself_is_refused(books: Books, intent: str) -> None:
+    """Only sealing ties a fee to a trade: a draft that says so beforehand never reaches the journal."""
+    ledger = books.ledger
+    make = drafts.fee if intent == "fee" else drafts.deposit
+    forged = tied_to_trade(make("ALICE", "1 USDT", correlation_id="r"), 3)
+    before = ledger.head
+    for act in (
+        lambda: ledger.commit(forged),
+        lambda: ledger.commit(forged, idempotency_key="k"),
+        lambda: ledger.commit_batch([forged]),
+        lambda: ledger.commit_each([forged]),
+        lambda: ledger.preview(forged),
+    ):
+        with pytest.raises(bb.InvalidValue, match="leave that to it"):
+            act()
+    assert ledger.head == before
+
+
+def test_a_line_that_cannot_be_read_poisons_nothing(tmp_path: Path) -> None:
+    """A retry on a fork whose ledger was closed is a store error, and the fork goes on."""
+    ledger = bb.Ledger.create(tmp_path / "books", opening={"USDT": "9"})
+    draft = drafts.deposit("ALICE", "1 USDT", correlation_id="r")
+    ledger.commit(draft, idempotency_key="k")
+    fork = ledger.fork()
+    ledger.close()
+    keyed = bb.Keyed(entries=draft, idempotency_key="k")
+    for act in (
+        lambda: fork.commit(draft, idempotency_key="k"),
+        lambda: fork.deposit("ALICE", "1 USDT", correlation_id="r", idempotency_key="k"),
+        lambda: fork.commit_each([keyed]),
+        lambda: fork.commit_each([draft, keyed]),
+        lambda: fork.preview(keyed),
+    ):
+        with pytest.raises(bb.StoreError):
+            act()
+    assert fork.commit(draft).sequence == 5
+    assert str(fork.balance("ALICE", "USDT").posted) == "3"
+
+
+class UnreadableStore(bb.MemoryStore):
+    """A host's store that raises an error of its own when it is read."""
+
+    broken = False
+
+    def read(self, *, after_sequence: int = 0) -> Any:
+        """Fail while broken."""
+        if self.broken:
+            raise ConnectionResetError
+        return super().read(after_sequence=after_sequence)
+
+
+def test_an_error_of_a_hosts_store_is_a_store_error() -> None:
+    """What a store raises while a key is looked up comes out typed, and the ledger goes on."""
+    store = UnreadableStore()
+    ledger = bb.Ledger(store=store, opening={"USDT": "9"}).bind(correlation_id="r")
+    first = ledger.deposit("ALICE", "1 USDT", idempotency_key="k")
+    store.broken = True
+    with pytest.raises(bb.StoreUnavailable):
+        ledger.deposit("ALICE", "1 USDT", idempotency_key="k")
+    store.broken = False
+    assert ledger.deposit("ALICE", "1 USDT", idempotency_key="k") == first

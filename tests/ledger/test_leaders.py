@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
+from bibank.journal.batches import PreparedBatch
 from bibank.model.lines import Head, LineGroup
 from bibank.rules import Refusal, RiskView, RuleState, StampedEntry, StampedLine
 from bibank.signing import Ed25519Signer
@@ -333,3 +334,19 @@ def test_many_threads_share_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert str(ledger.balance("ALICE", "USDT").available) == "600"
     assert ledger.audit(level="signatures").lines == 403
     ledger.close()
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_many_retries_wait_for_the_newest_of_them(ledger: bb.Ledger, order: str) -> None:
+    """Keys in flight in two groups are answered when both are durable, in whatever order they come."""
+    committer = ledger._committer
+
+    def keyed(key: str) -> PreparedBatch:
+        draft = deposit("CAROL", "1 USDT")
+        return ledger._prepare_item(bb.Keyed(entries=draft, idempotency_key=key))
+
+    committer._seal(keyed("a"))
+    committer.machine.close_group()  # as a leader does who takes the group
+    _, newest = committer._seal(keyed("b"))
+    _, awaited = committer._seal_each([keyed(key) for key in order], None, [])
+    assert awaited is newest
