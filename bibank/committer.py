@@ -212,46 +212,56 @@ class Committer:
     def _seal_each(
         self, batches: Sequence[PreparedBatch], now: datetime | None, outcomes: list[Found | Refused]
     ) -> tuple[datetime, WriteGroup | None]:
-        """Seal batches from the first without an outcome on, until their write group is full."""
-        group: WriteGroup | None = None
-        awaited: WriteGroup | None = None
-        """The group of an earlier commit under one of the keys."""
-        queue, position, propose = self._queue, self.machine.position, self.machine.propose
+        """Seal batches from the first without an outcome on, until their write group is full.
+
+        Gives the time, and the group to wait for: their own, or the newest that one of their keys is in.
+        """
+        queue, begun = self._queue, len(outcomes)
         with queue.lock:
             current = self._enter(now)
             try:
                 queue.inside.asking = get_ident()
                 try:
-                    for batch in batches[len(outcomes) :] if outcomes else batches:
-                        if group is not None and not position.has_room(len(batch.drafts)):
-                            break
-                        try:
-                            if batch.key is not None and (found := self._find(batch.key)) is not None:
-                                outcomes.append(found[0])
-                                awaited = _newer(found[1], awaited)
-                                continue
-                            if group is None:
-                                sealed, group = self._propose(batch, current, queue.newest_signer)
-                            else:
-                                sealed = propose(batch, current)
-                                group.batches.append(sealed)
-                        except Refused as refusal:
-                            outcomes.append(refusal)
-                            continue
-                        except _UNREADABLE:
-                            if group is None:
-                                raise
-                            break  # what is sealed is written before the error is met again
-                        outcomes.append(sealed)
+                    group = self._seal_while_room(batches, current, outcomes)
                 finally:
                     queue.inside.asking = 0
             except BaseException as error:
                 self._leave(error)
-                if group is not None and queue.poison is None:  # what was sealed has nobody to wait for it
+                sealed = any(isinstance(outcome, SealedBatch) for outcome in outcomes[begun:])
+                if sealed and queue.poison is None:  # what was sealed has nobody to wait for it
                     queue.poison = f"a commit failed: {error}"
                 raise
             self._leave()
-        return current, group or awaited
+        return current, group
+
+    def _seal_while_room(
+        self, batches: Sequence[PreparedBatch], now: datetime, outcomes: list[Found | Refused]
+    ) -> WriteGroup | None:
+        group: WriteGroup | None = None
+        awaited: WriteGroup | None = None
+        position, propose = self.machine.position, self.machine.propose
+        for batch in batches[len(outcomes) :] if outcomes else batches:
+            if group is not None and not position.has_room(len(batch.drafts)):
+                break
+            try:
+                if batch.key is not None and (found := self._find(batch.key)) is not None:
+                    outcomes.append(found[0])
+                    awaited = _newer(found[1], awaited)
+                    continue
+                if group is None:
+                    sealed, group = self._propose(batch, now, self._queue.newest_signer)
+                else:
+                    sealed = propose(batch, now)
+                    group.batches.append(sealed)
+            except Refused as refusal:
+                outcomes.append(refusal)
+                continue
+            except _UNREADABLE:
+                if group is None:
+                    raise
+                break  # what is sealed is written before the error is met again
+            outcomes.append(sealed)
+        return group or awaited
 
     def _find(self, mark: IdempotencyMark) -> tuple[Found, WriteGroup | None] | None:
         """Find what was committed under a key, and the group that it waits for where it is not durable.

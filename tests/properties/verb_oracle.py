@@ -18,6 +18,10 @@ Request = tuple[str, dict[str, Any]]
 Leg = tuple[str, int, str]
 
 
+FOLLOWING = ("post_hold", "void_hold", "reverse")
+"""Verbs about an earlier line: their key is looked up before that line is."""
+
+
 class Entry(NamedTuple):
     """One entry of the naive journal."""
 
@@ -64,8 +68,9 @@ class Books:
         before = copy.deepcopy(self.__dict__)
         try:
             entries = []
-            for request in requests:  # what the caller is told before anything is looked up or judged
-                entries += self._expand(request)
+            if mode != "one" or requests[0][0] not in FOLLOWING or key not in self.keys:
+                for request in requests:  # what the caller is told before anything is judged
+                    entries += self._expand(request)
             if key is not None and key in self.keys:
                 known, sequences = self.keys[key]
                 return sequences if known == asked else "idempotency_conflict"
