@@ -58,7 +58,7 @@ def test_create_as_json(books: Command) -> None:
     assert create(books, "--expires-at", LATER) == {
         "id": 5,
         "account": "LIAB:USER:ALICE:USDT:AVAILABLE",
-        "money": {"amount": "20", "asset": "USDT"},
+        "money": "20 USDT",
         "payee": "LIAB:USER:SHOP:USDT:AVAILABLE",
         "expires_at": LATER,
     }

@@ -136,7 +136,7 @@ MUTANTS = (
     Mutant(
         name="a recovery is never recorded",
         module=QUEUE,
-        old='getattr(store, "set_aside", ())',
+        old="store.set_aside if isinstance(store, RepairedStore) else ()",
         new="()",
     ),
     Mutant(

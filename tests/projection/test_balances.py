@@ -269,7 +269,7 @@ def test_locked_money_and_single_accounts(path: Path) -> None:
     lines = journal_of(
         [
             [drafts.deposit("ALICE", "10 USDT", correlation_id="d")],
-            [drafts.transfer("ALICE", locked, "4 USDT", correlation_id="h")],
+            [drafts.hold("ALICE", "4 USDT", to="SHOP", correlation_id="h")],
         ]
     )
     with SqliteBalances(path) as balances:
