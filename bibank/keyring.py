@@ -64,12 +64,14 @@ class LedgerKeyring:
         trust: KeyringTrust,
         *,
         trace: str | None,
+        mode: SigningMode,
         make_signer: Callable[[], Signer] | None,
         saved: Callable[[KeyringVersion], None],
     ) -> None:
         self._committer = committer
         self._trust = trust
         self._trace = trace
+        self._first_mode = mode
         self._make_signer = make_signer
         self._saved = saved
 
@@ -219,4 +221,4 @@ class LedgerKeyring:
 
     def _mode(self) -> SigningMode:
         own = self._committer.signer
-        return own.mode if own is not None else SigningMode.ENTRY
+        return own.mode if own is not None else self._first_mode

@@ -36,6 +36,7 @@ from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
 from bibank.model.record import JournalRecord
+from bibank.model.signature import SigningMode
 from bibank.opening import (
     Signing,
     Verify,
@@ -100,6 +101,7 @@ class Ledger(Commits):
         machine, trust = replay(store.read(), engine=engine, place=Placer(store))
         committer = Committer(machine, store, take_clock(clock, max_clock_jump), seals)
         self._assemble(committer, trust, engine, home=None, trace=None)
+        self._mode = SigningMode(signing)
         if not machine.head.sequence:
             self._found(
                 opening,
@@ -112,6 +114,9 @@ class Ledger(Commits):
         check_signer(trust.current.keyring, signer)
         if opening is not None:
             check_opening(opening, self.entry(1))
+
+    _mode = SigningMode.ENTRY
+    """What a first key of an unsigned ledger will sign."""
 
     def _assemble(
         self,
@@ -183,6 +188,7 @@ class Ledger(Commits):
             ledger = cls.__new__(cls)
             committer = Committer(machine, store, watch, seals)
             ledger._assemble(committer, trust, engine, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
+            ledger._mode = SigningMode(signing)  # noqa: SLF001 - a class method building its own class
             ledger._found(  # noqa: SLF001 - a class method building its own class
                 opening, name=name, correlation_id=correlation_id, entropy=entropy, keyring=first
             )
@@ -240,6 +246,7 @@ class Ledger(Commits):
             ledger._assemble(  # noqa: SLF001 - a class method building its own class
                 Committer(machine, store, watch, seals), trust, engine, home=home, trace=None
             )
+            ledger._mode = SigningMode(signing)  # noqa: SLF001 - a class method building its own class
             if cached is None or cached.fingerprint != trust.current.fingerprint:
                 ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
         except BaseException:
@@ -362,6 +369,7 @@ class Ledger(Commits):
         bound = type(self).__new__(type(self))
         trace = check_correlation_id(correlation_id)
         bound._assemble(self._committer, self._trust, self._engine, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
+        bound._mode = self._mode  # noqa: SLF001 - a copy of itself
         return bound
 
     def fork(self, *, at: int | None = None, signer: Signer | None = None) -> Self:
@@ -383,6 +391,7 @@ class Ledger(Commits):
             self._committer,
             self._trust,
             trace=self._correlation_id,
+            mode=self._mode,
             make_signer=self._home.next_signer if self._home is not None else None,
             saved=self._save_keyring,
         )

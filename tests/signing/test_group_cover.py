@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 import bibank as bb
+from bibank import drafts
 from bibank.audit import audit_lines
 from bibank.journal.machine import LedgerMachine
+from bibank.model.keyring import Keyring, Role
 from bibank.risk.engine import RiskEngine
+from bibank.signing import Ed25519Signer
 from bibank.signing.trust import KeyringTrust
 from bibank.store.jsonl.plan import survey_journal
 from tests.journal.machines import Diary, spell
@@ -261,3 +264,23 @@ def test_a_bounded_audit_checks_the_cover_at_its_end() -> None:
     lines[2] = lines[2].partition(b',"signatures"')[0] + b"}"
     with pytest.raises(bb.JournalCorrupt, match="under group cover"):
         audit_lines(lines, until=date(2026, 1, 25), level="signatures")
+
+
+@pytest.mark.parametrize("where", ["memory", "home", "reopened", "bound"])
+def test_a_first_key_signs_groups_where_the_ledger_was_asked_to(tmp_path: Path, where: str) -> None:
+    """What `signing` said when an unsigned ledger was made or opened holds for the key that it gets later."""
+    signer = Ed25519Signer(bytes(range(32)), signer_id="SYSTEM")
+    path = tmp_path / "books"
+    if where in ("home", "reopened"):
+        ledger = bb.Ledger.create(path, opening={"USDT": "9"}, keyring=Keyring.unsigned(), signing="group")
+    else:
+        ledger = bb.Ledger.in_memory({"USDT": "9"}, signing="group")
+    if where == "reopened":
+        ledger.close()
+        ledger = bb.Ledger.open(path, signing="group")
+    with ledger.bind(correlation_id="r") if where == "bound" else ledger as used:
+        used.keyring.add(signer, roles=(Role.SYSTEM,), correlation_id="k")
+        entries = used.commit_batch([drafts.deposit("A", "1 USDT", correlation_id="r")] * 3)
+        assert [entry.batch.cover for entry in entries] == ["group"] * 3
+        assert [len(entry.signatures) for entry in entries] == [0, 0, 1]
+        assert used.audit(level="signatures").lines == 6
