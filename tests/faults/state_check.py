@@ -118,6 +118,7 @@ def naive_balances(lines: tuple[bytes, ...]) -> dict[str, int]:
     return balances
 
 
+@lru_cache(maxsize=4096)
 def naive_holds(lines: tuple[bytes, ...]) -> list[int]:
     """Name the holds that are open: opened, and cited by no line."""
     opened, ended = set(), set()
@@ -130,6 +131,7 @@ def naive_holds(lines: tuple[bytes, ...]) -> list[int]:
     return sorted(opened - ended)
 
 
+@lru_cache(maxsize=4096)
 def check_fees(lines: tuple[bytes, ...]) -> None:
     """Demand of every trade that the fees of its batch are there, and name it; of every fee, its trade."""
     for line in map(parsed, lines):

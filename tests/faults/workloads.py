@@ -288,8 +288,12 @@ WORKLOADS = (
     ),
     *(
         Workload(name=f"{work.__name__.replace('_', ' ')}, {label}", setting=setting, work=work)
-        for work in (groups, trading, days, killed_and_reopened)
+        for work in (groups, days, killed_and_reopened)
         for label, setting in SETTINGS.items()
+    ),
+    *(
+        Workload(name=f"trading, {label}", setting=SETTINGS[label], work=trading)
+        for label in ("unsigned", "group signed, appended")
     ),
     *(
         Workload(name=f"rotation, {label}", setting=setting, work=rotation)
