@@ -69,6 +69,9 @@ _SURELY_WITHIN_KEYS = METADATA_LIMITS.keys - 1
 _SURELY_WITHIN_BYTES = METADATA_LIMITS.size_bytes - 64
 """Up to here what a caller gives and what the ledger adds, a fee's relation included, fits the limits."""
 
+_SURELY_WITHIN_POSTINGS = 64
+"""So many of the longest postings leave room for a key."""
+
 _LATEST_RELATION = {RELATED_TRADE: str(2**63 - 1)}
 """The longest relation that the ledger may add to a fee when it seals it."""
 
@@ -285,7 +288,10 @@ _DRAFT_FIELDS = tuple(field.name for field in attrs.fields(UnsignedEntry))
 
 def with_key(draft: UnsignedEntry, mark: IdempotencyMark) -> UnsignedEntry:
     """Give the same draft as the bearer of a request's key; raises as the constructor does."""
-    return attrs.evolve(draft, links=attrs.evolve(draft.links, idempotency=mark))
+    if draft.links is not NO_LINKS or draft.metadata or len(draft.postings) > _SURELY_WITHIN_POSTINGS:
+        return attrs.evolve(draft, links=attrs.evolve(draft.links, idempotency=mark))
+    text = f'{{"bb.idempotency_digest":"{mark.digest}","bb.idempotency_key":{encode_string(mark.key)}}}'
+    return _changed(draft, links=EntryLinks(idempotency=mark), metadata_json=text)
 
 
 def tied_to_trade(draft: UnsignedEntry, sequence: int) -> UnsignedEntry:
@@ -293,17 +299,24 @@ def tied_to_trade(draft: UnsignedEntry, sequence: int) -> UnsignedEntry:
 
     Nothing of it has to be checked again.
     """
-    fee = object.__new__(UnsignedEntry)
-    put = object.__setattr__
-    for name in _DRAFT_FIELDS:
-        put(fee, name, getattr(draft, name))
-    put(fee, "related_trade", sequence)
+    fee = _changed(draft, related_trade=sequence)
     if len(draft.metadata) == _FEE_FIELDS and draft.links is NO_LINKS:  # their names come before this one
         text = f'{draft.metadata_json[:-1]},"{RELATED_TRADE}":"{sequence}"}}'
     else:
         text = canonical_text(fee.whole_metadata)
-    put(fee, "metadata_json", text)
+    object.__setattr__(fee, "metadata_json", text)
     return fee
+
+
+def _changed(draft: UnsignedEntry, **fields: object) -> UnsignedEntry:
+    """Give a draft with other fields, none of which has to be checked."""
+    changed = object.__new__(UnsignedEntry)
+    put = object.__setattr__
+    for name in _DRAFT_FIELDS:
+        put(changed, name, getattr(draft, name))
+    for name, value in fields.items():
+        put(changed, name, value)
+    return changed
 
 
 @attrs.frozen(kw_only=True)
