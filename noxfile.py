@@ -19,7 +19,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")  # uv trusts what the system trusts, as pip does
 
 SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
-PURE_FLOORS = ["errors.py", "model/*", "journal/*", "risk/*", "signing/*", "proof/*"]
+PURE_FLOORS = ["errors/*", "model/*", "journal/*", "risk/*", "signing/*", "proof/*"]
 
 
 def extend_path_with_installed_interpreters() -> None:
