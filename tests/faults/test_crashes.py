@@ -165,6 +165,7 @@ def test_racing_writers_lose_and_double_nothing(tmp_path: Path) -> None:
     assert 0 <= race(tmp_path, writers=3, turns=4) < 3 * 4
 
 
+@pytest.mark.interrupts
 def test_interrupted_commits_never_diverge() -> None:
     """After an interrupt a ledger shows what is on the disk, or nothing any more."""
     assert 0 < interrupt_loop(interrupts=40, seed=SEED) < 40

@@ -117,6 +117,7 @@ def test_a_clock_may_not_call_the_ledger_while_another_thread_writes(call: str) 
     assert ledger.audit().lines == 5
 
 
+@pytest.mark.interrupts
 def test_an_interrupted_ledger_can_be_closed() -> None:
     """Wherever an interrupt came, closing lets go of the store, and says nothing of rules or signers."""
     random = Random(20261121)
