@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 import bibank as bb
+from bibank import AccountKey
 from bibank.rules import AllowedAssets, AllowList, DenyList, RiskEngine
 from tests.risk.judging import judge, liability, moving, paying
 
@@ -164,3 +166,12 @@ def test_asset_is_no_owner_of_the_house() -> None:
     """Asset codes have no colon."""
     with pytest.raises(bb.InvalidMoney):
         AllowedAssets(assets=["SYSTEM:A"])
+
+
+def test_an_owner_may_be_given_as_what_it_is() -> None:
+    """An id, a UUID, and an account key, which stands for its owner, in a list of any of them."""
+    number = UUID(int=255)
+    house = AccountKey("LIAB:SYSTEM:REWARDS:USDT:AVAILABLE")
+    named = DenyList(owners=["ALICE", number, house, AccountKey("LIAB:USER:BOB:USDT:LOCKED")])
+    assert named.owners == ("0" * 30 + "FF", "ALICE", "BOB", "SYSTEM:REWARDS")
+    assert DenyList(owners=list(named.owners)) == named
