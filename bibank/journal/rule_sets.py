@@ -23,7 +23,9 @@ RULES_KIND = "rules_adopted"
 MAX_RULES = 64
 """Rules in one set: each is asked for every entry."""
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
+RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
+"""How a rule is named: lower case, and a version at the end."""
+
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 
 
@@ -50,7 +52,7 @@ class AdoptedRule:
         """Read what :meth:`to_body` gives; `InvalidValue` for anything else."""
         members = exact_members(body, {"data", "hash", "kind", "name"}, "rule")
         name, kind, data = members["name"], members["kind"], members["data"]
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        if not isinstance(name, str) or RULE_NAME.fullmatch(name) is None:
             raise InvalidValue(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
         if not isinstance(kind, str) or _KIND.fullmatch(kind) is None:
             raise InvalidValue(f"kind {excerpt(kind)} of rule {name} is no kind of rule")

@@ -10,7 +10,6 @@ refused. It never reads a projection (phase 1, 5.3).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,7 +18,7 @@ from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Moves, Past
 from bibank.journal.link_book import LinkBook
 from bibank.journal.reversals import REVERSALS_NAME
-from bibank.journal.rule_sets import AdoptedRule, RuleSet
+from bibank.journal.rule_sets import RULE_NAME, AdoptedRule, RuleSet
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.links import NO_LINKS
 from bibank.model.stamped import StampedLine
@@ -29,9 +28,6 @@ from bibank.risk.reversals import check_reversal
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
 from bibank.risk.view import RiskView, RuleState, Undoable
-
-_RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
-
 
 BUILT_IN_NAMES = (REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
 """The rules of every ledger, in the order in which they judge."""
@@ -255,7 +251,7 @@ def check_built_in(entry: UnsignedEntry, moves: Moves, past: Past, *, now: datet
 
 
 def _is_rule_name(name: object) -> bool:
-    return isinstance(name, str) and _RULE_NAME.fullmatch(name) is not None
+    return isinstance(name, str) and RULE_NAME.fullmatch(name) is not None
 
 
 def _failed(rule: str, error: Exception) -> RuleFailed:

@@ -12,7 +12,8 @@ from datetime import datetime
 from bibank.errors import HoldExpired, HoldNotOpen, Refused
 from bibank.journal.gate import Moves, Past
 from bibank.journal.link_book import LinkBook
-from bibank.model.account import AccountCategory, Side
+from bibank.journal.links import sub_account
+from bibank.model.account import LOCKED, AccountCategory, Side
 from bibank.model.amount import SignedAmount
 from bibank.model.entry import UnsignedEntry
 from bibank.model.hold import Hold
@@ -56,11 +57,11 @@ def _check_ending(entry: UnsignedEntry, sequence: int, links: LinkBook, now: dat
             advice="holds() lists the open ones",
             hold=sequence,
         )
-    owned = hold.account.text.rpartition(":")[0]
+    locked = sub_account(hold.account, LOCKED)
     for posting in entry.postings:
         account = posting.account
         if posting.side is Side.DEBIT:
-            allowed = account.text == f"{owned}:LOCKED"
+            allowed = account == locked
         elif account == hold.account:
             continue
         else:

@@ -13,19 +13,17 @@ bibank.errors.InvalidValue: the amount '1.50' is written '1.5'
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from bibank.errors import InvalidType, InvalidValue, excerpt
+from bibank.journal.rule_sets import RULE_NAME
 from bibank.model.json_members import exact_items, exact_members
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.money import Money
 
 MAX_RULE_DATA_BYTES = 32_768
 """JCS bytes of one rule's data: a record's body holds 57,344, and other rules want room in it too."""
-
-_RULE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}/[1-9][0-9]{0,8}", re.ASCII)
 
 
 @runtime_checkable
@@ -54,7 +52,7 @@ def check_rule_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise InvalidType(f"the name of a rule is a str, not {type(name).__name__}")
-    if _RULE_NAME.fullmatch(name) is None:
+    if RULE_NAME.fullmatch(name) is None:
         raise InvalidValue(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
     return str.__str__(name)
 

@@ -103,8 +103,10 @@ def test_the_trade_id_is_the_correlation_id(exchange: Command) -> None:
 
 def test_names_in_any_case(exchange: Command) -> None:
     """Owners and assets may be in lower case in both forms."""
-    exchange.ok(*NAMED.replace("ALICE", "alice").replace("USDT", "usdt").split())
-    exchange.ok(*PRICED.replace("BOB", "bob").replace("BTC", "btc").split())
+    for words in (NAMED.replace("ALICE", "alice").replace("USDT", "usdt"), PRICED.replace("BOB", "bob")):
+        metadata = exchange.ok(*words.replace("BTC", "btc").split(), "--json").document["entry"]["metadata"]
+        found = [metadata[name] for name in ("maker", "taker", "base_asset", "quote_asset")]
+        assert found == ["ALICE", "BOB", "BTC", "USDT"]
 
 
 def test_the_house_trades(exchange: Command) -> None:

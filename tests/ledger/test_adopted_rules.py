@@ -83,6 +83,8 @@ def test_what_was_spent_before_a_limit_was_adopted_does_not_count(home: Path) ->
     with reopened(home) as ledger:
         ledger.adopt_rules([LIMIT], correlation_id="r")
         ledger.commit(transfer("ALICE", "BOB", "20 USDT"))
+        assert str(ledger.balance("BOB", "USDT").posted) == "50"
+        assert refused(ledger, transfer("ALICE", "BOB", "1 USDT")) == "daily-limit/1"
 
 
 def test_a_rule_that_stays_keeps_its_memory(home: Path) -> None:
