@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bibank.doctor.diagnose import diagnose_home
     from bibank.doctor.findings import Diagnosis, Finding
     from bibank.errors import (
+        AccountClosed,
+        AccountFrozen,
+        AccountNotEmpty,
         AlreadyReversed,
         AmountOverflow,
         AmountUnderflow,
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         LedgerPoisoned,
         MalformedLine,
         MissingCorrelationId,
+        NotAuthorised,
         NotReversible,
         PinMismatch,
         ProjectionMismatch,
@@ -76,18 +80,23 @@ if TYPE_CHECKING:
         UnknownSequence,
         UnsupportedFormat,
     )
+    from bibank.governance import Approved, Governance
+    from bibank.journal.attestations import Attestation
     from bibank.journal.machine import BalanceChange
     from bibank.keyring import LedgerKeyring
     from bibank.ledger import Ledger
     from bibank.model.account import AccountCategory, AccountKey, Owner, Side
+    from bibank.model.account_terms import AccountStatus, AccountTerms
     from bibank.model.amount import Amount, Rounding, SignedAmount
     from bibank.model.balance import AccountBalance, Balance
     from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
     from bibank.model.hold import WITHDRAWAL, Hold
-    from bibank.model.keyring import Keyring, Role
+    from bibank.model.keyring import Keyring
     from bibank.model.lines import Head
     from bibank.model.links import EntryLinks
     from bibank.model.money import Money
+    from bibank.model.policy import AdjustmentPurpose, Role
+    from bibank.model.proposal import Proposal
     from bibank.model.record import JournalRecord, RecordKind
     from bibank.model.signature import EntrySignature, SignatureAlgorithm
     from bibank.model.table import Table
@@ -101,13 +110,21 @@ __all__ = [
     "WITHDRAWAL",
     "AccountBalance",
     "AccountCategory",
+    "AccountClosed",
+    "AccountFrozen",
     "AccountKey",
+    "AccountNotEmpty",
+    "AccountStatus",
+    "AccountTerms",
+    "AdjustmentPurpose",
     "AlreadyReversed",
     "Amount",
     "AmountOverflow",
     "AmountUnderflow",
     "ApprovalRequired",
+    "Approved",
     "AssetMismatch",
+    "Attestation",
     "AuditReport",
     "Balance",
     "BalanceChange",
@@ -126,6 +143,7 @@ __all__ = [
     "EntryTooLarge",
     "FeeKind",
     "Finding",
+    "Governance",
     "Head",
     "HeadConflict",
     "Hold",
@@ -167,6 +185,7 @@ __all__ = [
     "MemoryStore",
     "MissingCorrelationId",
     "Money",
+    "NotAuthorised",
     "NotReversible",
     "Outcomes",
     "Owner",
@@ -174,6 +193,7 @@ __all__ = [
     "PinMismatch",
     "Posting",
     "ProjectionMismatch",
+    "Proposal",
     "RecordKind",
     "Refused",
     "RiskEngine",
@@ -205,13 +225,21 @@ __all__ = [
 _HOMES = {
     "AccountBalance": "bibank.model.balance",
     "AccountCategory": "bibank.model.account",
+    "AccountClosed": "bibank.errors",
+    "AccountFrozen": "bibank.errors",
     "AccountKey": "bibank.model.account",
+    "AccountNotEmpty": "bibank.errors",
+    "AccountStatus": "bibank.model.account_terms",
+    "AccountTerms": "bibank.model.account_terms",
+    "AdjustmentPurpose": "bibank.model.policy",
     "AlreadyReversed": "bibank.errors",
     "Amount": "bibank.model.amount",
     "AmountOverflow": "bibank.errors",
     "AmountUnderflow": "bibank.errors",
     "ApprovalRequired": "bibank.errors",
+    "Approved": "bibank.governance",
     "AssetMismatch": "bibank.errors",
+    "Attestation": "bibank.journal.attestations",
     "AuditReport": "bibank.audit",
     "Balance": "bibank.model.balance",
     "BalanceChange": "bibank.journal.machine",
@@ -230,6 +258,7 @@ _HOMES = {
     "EntryTooLarge": "bibank.errors",
     "FeeKind": "bibank.model.trade",
     "Finding": "bibank.doctor.findings",
+    "Governance": "bibank.governance",
     "Head": "bibank.model.lines",
     "HeadConflict": "bibank.errors",
     "Hold": "bibank.model.hold",
@@ -271,6 +300,7 @@ _HOMES = {
     "MemoryStore": "bibank.store.memory",
     "MissingCorrelationId": "bibank.errors",
     "Money": "bibank.model.money",
+    "NotAuthorised": "bibank.errors",
     "NotReversible": "bibank.errors",
     "Outcomes": "bibank.outcomes",
     "Owner": "bibank.model.account",
@@ -278,10 +308,11 @@ _HOMES = {
     "PinMismatch": "bibank.errors",
     "Posting": "bibank.model.entry",
     "ProjectionMismatch": "bibank.errors",
+    "Proposal": "bibank.model.proposal",
     "RecordKind": "bibank.model.record",
     "Refused": "bibank.errors",
     "RiskEngine": "bibank.risk.engine",
-    "Role": "bibank.model.keyring",
+    "Role": "bibank.model.policy",
     "Rounding": "bibank.model.amount",
     "RuleFailed": "bibank.errors",
     "RulesMismatch": "bibank.errors",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import islice
 from typing import Literal
 
 import attrs
@@ -25,16 +26,17 @@ from bibank.errors import (
     excerpt,
 )
 from bibank.home import Home, KeyringFile
+from bibank.journal.attestations import Attestation, check_attested
 from bibank.journal.codec import decode_line
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash
 from bibank.model.account import AccountCategory
-from bibank.model.keyring import Role
 from bibank.model.lines import Head
+from bibank.model.policy import Purpose, Role
 from bibank.model.timestamp import format_timestamp
 from bibank.risk.review import Review
 from bibank.risk.rule import RiskRule
-from bibank.signing.trust import KeyringTrust, authorising_role, verify_never
+from bibank.signing.trust import KeyringTrust, verify_never
 from bibank.verification import SignatureChecks
 
 _DEBIT_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.EXPENSE})
@@ -45,6 +47,9 @@ Place = Callable[[JournalError], JournalError]
 Watch = Callable[[Iterator[bytes]], Iterable[bytes]]
 """Gives the same lines and may look at them as they pass, to show progress."""
 
+
+Again = Callable[[], Iterable[bytes]]
+"""Gives the same lines once more."""
 
 NO_FORKS: Mapping[int, str] = {}
 
@@ -143,6 +148,7 @@ def audit_lines(
     workers: int = 1,
     rules: Sequence[RiskRule] = (),
     forks: Mapping[int, str] = NO_FORKS,
+    again: Again | None = None,
 ) -> AuditReport:
     """Verify lines from genesis on; raises `JournalCorrupt` at the first that does not follow.
 
@@ -151,7 +157,7 @@ def audit_lines(
     `level="signatures"` verifies every signature, in that many `workers`. A `pin` that the journal
     does not match is a `PinMismatch`, and so is a `cached` keyring that it does not reach. Adopted
     rules are asked again; `rules` are a host's own. `forks` says behind which lines the ledger went on
-    under another id.
+    under another id. `again` gives the same lines once more, for what was attested of earlier ones.
     """
     for day in (since, until):
         if day is not None and type(day) is not date:
@@ -174,6 +180,8 @@ def audit_lines(
         reason = "the balances in memory are not those of the journal"
         raise place(JournalCorrupt(reason, sequence=machine.head.sequence))
     _check_totals(machine)
+    if again is not None:
+        _check_attested(machine.links.attestations.all(), again, place)
     if cached is not None:
         cached.check(trust)
     if pin is not None:
@@ -233,6 +241,21 @@ def _accept_range(
     return covered, False
 
 
+def _check_attested(attested: Sequence[Attestation], again: Again, place: Place) -> None:
+    """Demand that every attested line is the one that the journal holds."""
+    by_line: dict[int, list[Attestation]] = {}
+    for attestation in attested:
+        by_line.setdefault(attestation.line, []).append(attestation)
+    if not by_line:
+        return
+    for sequence, data in enumerate(islice(again(), max(by_line)), 1):
+        for attestation in by_line.get(sequence, ()):
+            try:
+                check_attested(attestation, decode_line(data))
+            except JournalError as error:
+                raise place(error) from None
+
+
 def _check_pin(trust: KeyringTrust, pin: Pin, *, until: date | None) -> None:
     """Hold the journal to what the auditor trusts."""
     if pin.ledger_id is not None and pin.ledger_id != trust.ledger_id:
@@ -282,7 +305,7 @@ def _gaps(trust: KeyringTrust, level: Level, pin: Pin | None) -> list[str]:
             gaps.append("who wrote the last lines: they are a fork's, and nobody's word")
         elif first > 1:
             gaps.append(f"lines 1 to {first - 1}: written before the ledger had a key")
-        if authorising_role(keyring) is Role.SYSTEM:
+        if keyring.deciding_role(Purpose.KEYRING) is Role.SYSTEM:
             gaps.append("the keyring: its system key can change it alone until an operator's key is added")
         gaps.append("the end: nothing outside the journal says that later lines were not cut off")
     return gaps
@@ -294,7 +317,8 @@ def _unasked(review: Review) -> str:
         return "risk rules: each entry was judged when it was committed, and is not judged again"
     return (
         f"risk rules: those adopted were asked again from line {review.from_sequence} on; "
-        "what every ledger has (sufficiency, holds, reversals) judged when the entry was committed"
+        "what every ledger has (account terms, sufficiency, holds, reversals) judged when the entry was "
+        "committed"
     )
 
 
@@ -340,6 +364,7 @@ def audit_home(
         cached=cached,
         workers=workers,
         rules=rules,
+        again=plan.read,
     )
     plan.raise_if_torn()
     return report

@@ -10,7 +10,7 @@ is the answer, as soon as it is durable.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from threading import get_ident
@@ -29,10 +29,9 @@ from bibank.errors import (
 from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
 from bibank.journal.records import recovery_record
-from bibank.model.entry import JournalEntry
 from bibank.model.lines import Head
 from bibank.model.links import EntryLinks, IdempotencyMark
-from bibank.model.record import JournalLine, UnsignedRecord
+from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord, key_of
 from bibank.signing.lines import LineSigner
 from bibank.store.protocol import HeadNotingStore, LedgerStore
 from bibank.stored_lines import Placer, checked_lines
@@ -80,11 +79,20 @@ class Committer:
         key was used for the same request gives what was committed then.
         """
         if any(type(draft) is UnsignedRecord for draft in batch.drafts):
-            return self._commit_alone(batch, successor)
+            return self._commit_alone(lambda _: batch, successor, batch.key)
         sealed, group = self._seal(batch)
         if group is not None:
             self._queue.settle(group)
         return sealed
+
+    def commit_written(
+        self, write: Callable[[LedgerMachine], PreparedBatch], *, key: IdempotencyMark | None
+    ) -> Found:
+        """Commit a batch with records that is written in sight of the state, while nothing else is under way.
+
+        `write` asks nobody and changes nothing. With a key that was used, it is not asked.
+        """
+        return self._commit_alone(write, None, key)
 
     def commit_each(self, batches: Sequence[PreparedBatch]) -> list[Found | Refused]:
         """Commit many independent batches in as few write groups as they fit into."""
@@ -271,8 +279,7 @@ class Committer:
         for sequence in self.machine.links.bearers(mark.key):
             queued = self._queue.batch_of(sequence)
             line = queued[0].view(sequence - queued[0].first) if queued else self._read(sequence, sequence)[0]
-            links = EntryLinks.from_metadata(line.metadata) if isinstance(line, JournalEntry) else None
-            borne = links.idempotency if links is not None else None
+            borne = _key_borne_by(line)
             if borne is None or borne.key != mark.key:
                 continue  # another key with the same hash
             if borne.digest != mark.digest:
@@ -291,7 +298,12 @@ class Committer:
         except Exception as error:
             raise StoreUnavailable(f"the store raised {type(error).__name__} when it was read") from error
 
-    def _commit_alone(self, batch: PreparedBatch, successor: LineSigner | None) -> SealedBatch:
+    def _commit_alone(
+        self,
+        write: Callable[[LedgerMachine], PreparedBatch],
+        successor: LineSigner | None,
+        key: IdempotencyMark | None,
+    ) -> Found:
         """Commit a batch with records in a group of its own, while nobody seals on top of it.
 
         A record may change who signs and what is demanded: none is in force, or seen, before it
@@ -303,12 +315,15 @@ class Committer:
             queue.check_usable()
             queue.settle_all()
             queue.check_usable()  # what others wait for may have failed in a way that ends this ledger
+            found = self._find(key) if key is not None else None
+            if found is not None:
+                return found[0]
             if queue.recovered and self.machine.head.sequence:
                 self._record_recovery()
+            batch = write(self.machine)
             try:
                 sealed, group = self._seal(batch, successor=successor)
-                assert group is not None, "a record bears no key"
-                assert isinstance(sealed, SealedBatch), "a record bears no key"
+                assert group is not None, "the key was looked up under the same lock"
                 queue.settle(group)
             except BaseException as error:
                 if not isinstance(error, BibankError):  # what is sealed may change who signs
@@ -397,6 +412,14 @@ class Committer:
     def disown(self) -> None:
         """In a forked child: the ledger is the parent's."""
         self._queue.disown()
+
+
+def _key_borne_by(line: JournalLine) -> IdempotencyMark | None:
+    """Read the idempotency key that stands on a line."""
+    if isinstance(line, JournalRecord):
+        return key_of(line.body)
+    links = EntryLinks.from_metadata(line.metadata, causality_id=line.causality_id)
+    return links.idempotency if links is not None else None
 
 
 def _newer(one: WriteGroup | None, other: WriteGroup | None) -> WriteGroup | None:

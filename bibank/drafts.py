@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bibank.journal.drafts import deposit, genesis, transfer, withdrawal
+from bibank.journal.drafts import adjustment, deposit, genesis, transfer, withdrawal
 from bibank.journal.hold_drafts import hold, post_hold, void_hold
 from bibank.journal.reversals import reversal
 from bibank.journal.trade_drafts import fee, trade
 
 __all__ = [
+    "adjustment",
     "deposit",
     "fee",
     "genesis",

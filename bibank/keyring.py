@@ -21,14 +21,8 @@ from bibank.committer import Committer
 from bibank.errors import ConfigurationError, InvalidValue
 from bibank.journal.batches import PreparedBatch
 from bibank.model.identifier import check_correlation_id
-from bibank.model.keyring import (
-    SIGNED_POLICIES,
-    KeyringChange,
-    KeyringKey,
-    Purpose,
-    Role,
-    key_id_of,
-)
+from bibank.model.keyring import KeyringChange, KeyringKey, key_id_of
+from bibank.model.policy import SIGNED_POLICIES, Purpose, Role
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import SigningMode
 from bibank.model.table import Table
@@ -36,7 +30,7 @@ from bibank.opening import check_signers, new_key
 from bibank.signing.dsse import Envelope
 from bibank.signing.lines import LineSigner
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringTrust, KeyringVersion, authorising_role
+from bibank.signing.trust import KeyringTrust, KeyringVersion
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +111,7 @@ class LedgerKeyring:
     ) -> JournalRecord:
         """Trust a new key. The first key of an unsigned ledger signs its lines from here on.
 
-        Raises `InvalidValue` when signatures are missing or the key is or was there,
+        Raises `NotAuthorised` when signatures are missing, `InvalidValue` when the key is or was there,
         `ConfigurationError` when an unsigned ledger's first key is not a system key.
         """
         key = new_key(signer, *roles)
@@ -202,7 +196,7 @@ class LedgerKeyring:
         keyring = self._current().keyring
         own = self._committer.signer
         everyone = list(signers)
-        if own is not None and authorising_role(keyring) is Role.SYSTEM:
+        if own is not None and keyring.deciding_role(Purpose.KEYRING) is Role.SYSTEM:
             everyone.append(own.signer)
         envelope = self._trust.envelope(change)
         for signer in everyone:

@@ -12,30 +12,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 from uuid import UUID
 
+from bibank.administration import Administration
 from bibank.clock import MAX_CLOCK_JUMP, Clock
-from bibank.commits import Commits
 from bibank.committer import Committer
 from bibank.errors import (
     ConfigurationError,
     HomeExists,
     HomeNotFound,
-    StoreUnavailable,
 )
 from bibank.forking import forked
 from bibank.home import Home
 from bibank.journal.genesis import Opening
-from bibank.keyring import LedgerKeyring
 from bibank.model.genesis import NONCE_BYTES
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring
-from bibank.model.record import JournalRecord
 from bibank.model.signature import SigningMode
 from bibank.opening import (
     Signing,
@@ -52,10 +49,8 @@ from bibank.opening import (
     take_engine,
 )
 from bibank.risk.engine import RiskEngine
-from bibank.risk.rule import RiskRule
-from bibank.rule_adoption import adopt_rules
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringTrust, KeyringVersion
+from bibank.signing.trust import KeyringTrust
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.stored_lines import Placer
@@ -67,7 +62,7 @@ Durability = Literal["sync", "none"]
 Entropy = Callable[[int], bytes]
 
 
-class Ledger(Commits):
+class Ledger(Administration):
     """A double-entry ledger over a store. Safe to use from any number of threads.
 
     `Ledger.create`, `open` and `open_or_create` work on a directory, `in_memory` on nothing at all.
@@ -114,9 +109,6 @@ class Ledger(Commits):
         check_signer(trust.current.keyring, signer)
         if opening is not None:
             check_opening(opening, self.entry(1))
-
-    _mode = SigningMode.ENTRY
-    """What a first key of an unsigned ledger will sign."""
 
     def _assemble(
         self,
@@ -355,15 +347,6 @@ class Ledger(Commits):
         self._committer.commit(batch)
         self._save_keyring(self._trust.current)
 
-    def _save_keyring(self, version: KeyringVersion) -> None:
-        """Refresh the cache of the keyring. The journal has it already, so a failure is no reason to fail."""
-        if self._home is None:
-            return
-        try:
-            self._home.save_keyring(self._trust.ledger_id, version)
-        except StoreUnavailable as error:
-            logger.warning("%s; the next opening writes it again", error)
-
     def bind(self, *, correlation_id: str | UUID) -> Self:
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
@@ -383,42 +366,6 @@ class Ledger(Commits):
         fork = type(self).__new__(type(self))
         fork._assemble(committer, trust, engine, home=None, trace=self._correlation_id)  # noqa: SLF001 - a kind of copy of itself
         return fork
-
-    @property
-    def keyring(self) -> LedgerKeyring:
-        """The trusted keys, and how they are changed."""
-        return LedgerKeyring(
-            self._committer,
-            self._trust,
-            trace=self._correlation_id,
-            mode=self._mode,
-            make_signer=self._home.next_signer if self._home is not None else None,
-            saved=self._save_keyring,
-        )
-
-    def adopt_rules(
-        self,
-        rules: Sequence[RiskRule],
-        *,
-        authorised_by: Sequence[Signer] = (),
-        correlation_id: str | UUID | None = None,
-    ) -> JournalRecord:
-        """Put a set of rules in force, from the next line on, and write it down.
-
-        The set takes the place of the one before. Shipped rules are recorded with their data; of a
-        host's own, their names, and their `kind` and `to_data` where they have them. Who opens the ledger
-        for writing has to have the same set. It is signed as the keyring's policy for rules asks: by
-        `authorised_by`, or by the ledger's own key while no operator's key was ever added. Raises
-        `InvalidValue` when signatures are missing, `ConfigurationError` for what is no set of rules.
-        """
-        return adopt_rules(
-            self._committer,
-            self._trust,
-            self._engine,
-            rules,
-            authorised_by=authorised_by,
-            correlation_id=self._trace(correlation_id),
-        )
 
     # ------------------------------------------------------------------ life
 

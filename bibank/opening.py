@@ -21,8 +21,9 @@ from bibank.journal.genesis import Opening, genesis_batch
 from bibank.journal.machine import LedgerMachine
 from bibank.model.entry import JournalEntry
 from bibank.model.identifier import check_correlation_id
-from bibank.model.keyring import SIGNED_POLICIES, Keyring, NewKey, Purpose, Role
+from bibank.model.keyring import Keyring, NewKey
 from bibank.model.money import Money
+from bibank.model.policy import SIGNED_POLICIES, Purpose, Role
 from bibank.model.signature import SignatureAlgorithm, SigningMode
 from bibank.risk.engine import RiskEngine
 from bibank.signing.lines import LineSigner

@@ -10,11 +10,14 @@ from typing import Protocol
 from uuid import UUID
 
 from bibank.audit import AuditReport, Level, Pin, audit_lines
-from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence
+from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence, excerpt
 from bibank.journal.accounts import Account
+from bibank.journal.approvals import proposal_row
+from bibank.journal.attestations import Attestation, check_attested
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.rule_sets import AdoptedRule
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
+from bibank.model.account_terms import AccountTerms
 from bibank.model.amount import SignedAmount
 from bibank.model.balance import AccountBalance, Balance
 from bibank.model.entry import JournalEntry
@@ -22,11 +25,26 @@ from bibank.model.hold import Hold
 from bibank.model.lines import Head
 from bibank.model.links import MAX_SEQUENCE
 from bibank.model.money import check_asset
-from bibank.model.record import JournalLine
+from bibank.model.policy import Purpose
+from bibank.model.proposal import Proposal
+from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.table import Table
 from bibank.risk.rule import RiskRule
 from bibank.stored_lines import Lines, Placer, checked_lines
 from bibank.write_group import DurableView
+
+_RECORD_COLUMNS = ("sequence", "timestamp", "kind", "subject", "correlation_id")
+_PROPOSAL_COLUMNS = (
+    "sequence",
+    "proposer",
+    "intent",
+    "purpose",
+    "reason",
+    "approved_by",
+    "needed",
+    "expires_at",
+)
+"""What listings of records and proposals print."""
 
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings")
 """What a listing of entries prints; hashes and marks are in the rows."""
@@ -73,17 +91,22 @@ class Queries:
             raise UnknownSequence(f"line {sequence} is a {line.kind.value} record, not an entry")
         return line
 
+    def line(self, sequence: int) -> JournalLine:
+        """Give one line, entry or record; `UnknownSequence` when there is none."""
+        return self._line(sequence)
+
+    def record(self, sequence: int) -> JournalRecord:
+        """Give one record; `UnknownSequence` when there is none, or the line is an entry."""
+        line = self._line(sequence)
+        if not isinstance(line, JournalRecord):
+            raise UnknownSequence(f"line {sequence} is a {line.intent.value} entry, not a record")
+        return line
+
     def entries(self, *, after_sequence: int = 0, limit: int | None = None) -> Table[JournalEntry]:
         """List entries in journal order: those after a sequence, at most `limit` of them."""
-        check_sequence(after_sequence, minimum=0)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
-            raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
-        if limit is not None and limit < 0:
-            raise InvalidValue(f"limit {limit} is negative")
-        if limit is not None:
-            limit = min(limit, sys.maxsize)
-        found = (line for line in self._lines(after_sequence) if isinstance(line, JournalEntry))
-        return Table(islice(found, limit), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
+        lines = self._lines(check_sequence(after_sequence, minimum=0))
+        found = (line for line in lines if isinstance(line, JournalEntry))
+        return Table(islice(found, check_limit(limit)), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
 
     def accounts(self, prefix: str = "") -> Table[AccountBalance]:
         """List the accounts whose key begins with a text, sorted by key, each with its balance."""
@@ -142,6 +165,61 @@ class Queries:
             adopted = view.machine.rules.at(view.head.sequence)
         return Table(adopted.rules, row_type=AdoptedRule)
 
+    # ------------------------------------------------------------------ what operators decided
+
+    def records(
+        self, *, after_sequence: int = 0, limit: int | None = None, kind: RecordKind | None = None
+    ) -> Table[JournalRecord]:
+        """List records in journal order: those after a sequence, of one kind or of all, at most `limit`."""
+        if kind is not None and not isinstance(kind, RecordKind):
+            raise InvalidType(f"kind is a RecordKind, not {excerpt(kind)}")
+        lines = self._lines(check_sequence(after_sequence, minimum=0))
+        found = (
+            line for line in lines if isinstance(line, JournalRecord) and (kind is None or line.kind is kind)
+        )
+        return Table(islice(found, check_limit(limit)), row_type=JournalRecord, shown=_RECORD_COLUMNS)
+
+    def account_terms(self, prefix: str = "") -> Table[AccountTerms]:
+        """List what was decided about accounts whose key begins with a text, sorted by key.
+
+        Accounts about which nothing was decided are open, with the floor of their category, and not listed.
+        """
+        if not isinstance(prefix, str):
+            raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
+        with self._source.reading() as view:
+            terms = dict(view.machine.book.terms)
+        rows = [terms[text] for text in sorted(terms) if text.startswith(prefix)]
+        return Table(rows, row_type=AccountTerms)
+
+    def terms_of(self, account: AccountKey) -> AccountTerms | None:
+        """Give what was decided about an account; None when nothing was."""
+        with self._source.reading() as view:
+            return view.machine.book.terms.get(account.text)
+
+    def pending(self) -> Table[Proposal]:
+        """List the proposals that can still be approved after the last line, oldest first."""
+        with self._source.reading() as view:
+            keyring = view.machine.keyring
+            found = view.machine.links.approvals.pending(after=view.machine.position.moment)
+        policy = keyring.policies[Purpose.ADJUSTMENT]
+        rows = [
+            proposal_row(proposal, self.record(proposal.sequence), keyring=keyring, policy=policy)
+            for proposal in found
+        ]
+        return Table(rows, row_type=Proposal, shown=_PROPOSAL_COLUMNS)
+
+    def attestations(self, sequence: int | None = None) -> Table[Attestation]:
+        """List the signatures that were added to lines later: of all lines, or of one.
+
+        Raises `JournalCorrupt` when somebody has signed another line than the journal holds there.
+        """
+        with self._source.reading() as view:
+            book = view.machine.links.attestations
+            found = book.all() if sequence is None else list(book.of(check_sequence(sequence, minimum=1)))
+        for attestation in found:
+            check_attested(attestation, self._line(attestation.line))
+        return Table(found, row_type=Attestation)
+
     def audit(
         self,
         *,
@@ -170,6 +248,7 @@ class Queries:
             workers=workers,
             rules=rules,
             forks=forks,
+            again=lambda: islice(store.read(after_sequence=0), head.sequence),
         )
         if report.head != head:
             raise JournalCorrupt(
@@ -206,6 +285,17 @@ def check_sequence(sequence: int, *, minimum: int) -> int:
     if sequence < minimum:
         raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
     return sequence
+
+
+def check_limit(limit: int | None) -> int | None:
+    """Refuse what is no number of rows; `InvalidType`, `InvalidValue`."""
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
+    if limit < 0:
+        raise InvalidValue(f"limit {limit} is negative")
+    return min(limit, sys.maxsize)
 
 
 def _owned_prefix(owner: Owner) -> str:

@@ -21,7 +21,6 @@ from weakref import WeakSet
 from bibank.errors import BibankError, JournalCorrupt, JournalError, LedgerClosed, LedgerPoisoned
 from bibank.journal.accounts import Account, AccountBook
 from bibank.journal.gate import Bystander
-from bibank.journal.link_book import LinkBook
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reader import LineReader
 from bibank.model.account import AccountKey
@@ -62,6 +61,7 @@ class _TrialBook(AccountBook):
     def __init__(self, real: AccountBook) -> None:
         super().__init__()
         self._real = real
+        self.terms.update(real.terms)
 
     def make(self, key: AccountKey) -> Account:
         """Make an account as it stands in the other book, or a new one."""
@@ -79,7 +79,7 @@ class Trial:
         self.position = machine.position.copy()
         self.trust = trust.copy(sink)
         self._reader = LineReader(
-            _TrialBook(machine.book), LinkBook(), self.position, Bystander(), self.trust
+            _TrialBook(machine.book), machine.links.trial(), self.position, Bystander(), self.trust
         )
         self._reader.rules = machine.rules.copy()
         self._reader.ledger_id = machine.ledger_id

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from bibank.committer import Committer
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.rule_sets import RULES_KIND
-from bibank.model.keyring import Purpose, Role, key_id_of
+from bibank.model.keyring import key_id_of
+from bibank.model.policy import Purpose, Role
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
 from bibank.opening import check_signers
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import RiskRule
 from bibank.signing.dsse import Envelope
 from bibank.signing.signer import Signer
-from bibank.signing.trust import KeyringTrust, authorising_role
+from bibank.signing.trust import KeyringTrust
 
 
 def adopt_rules(
@@ -32,7 +33,7 @@ def adopt_rules(
     with committer.reading() as view:
         ledger_id = view.machine.ledger_id
         payload = view.machine.rules.payload(adopted, ledger_id=ledger_id)
-        own_key_decides = authorising_role(trust.current.keyring, Purpose.RULES) is Role.SYSTEM
+        own_key_decides = trust.current.keyring.deciding_role(Purpose.RULES) is Role.SYSTEM
     own = committer.signer
     if own is not None and own_key_decides:
         signers.append(own.signer)

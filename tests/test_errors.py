@@ -25,6 +25,7 @@ from bibank.errors import (
     JournalError,
     JournalTorn,
     LedgerBusy,
+    NotAuthorised,
     NotReversible,
     Refused,
     RuleFailed,
@@ -48,6 +49,9 @@ CLASSES: list[type[BibankError]] = sorted(
 
 # Codes are promises to programs: a change here is a breaking change. (family, code, retryable)
 TABLE = {
+    "AccountClosed": ("Refused", "account_closed", False),
+    "AccountFrozen": ("Refused", "account_frozen", False),
+    "AccountNotEmpty": ("Refused", "account_not_empty", False),
     "AlreadyReversed": ("Refused", "already_reversed", False),
     "AmountOverflow": ("InvalidInput", "amount_overflow", False),
     "AmountUnderflow": ("InvalidInput", "amount_underflow", False),
@@ -89,6 +93,7 @@ TABLE = {
     "LedgerPoisoned": ("StoreError", "ledger_poisoned", False),
     "MalformedLine": ("InvalidInput", "malformed_line", False),
     "MissingCorrelationId": ("InvalidInput", "missing_correlation_id", False),
+    "NotAuthorised": ("Refused", "not_authorised", False),
     "NotReversible": ("Refused", "not_reversible", False),
     "PinMismatch": ("IntegrityError", "pin_mismatch", False),
     "ProjectionMismatch": ("IntegrityError", "projection_mismatch", False),
@@ -121,6 +126,8 @@ def example(cls: type[BibankError]) -> BibankError:
         return cls(key="r1", sequence=7)
     if issubclass(cls, NotReversible):
         return cls("no", sequence=7, **FIGURES)
+    if issubclass(cls, NotAuthorised):
+        return cls("no", reason="expired", **FIGURES)
     if issubclass(cls, HoldNotOpen):
         return cls("no", hold=7, **FIGURES)
     if issubclass(cls, Refused):

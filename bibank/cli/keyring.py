@@ -15,7 +15,8 @@ from bibank.cli.signers import key_path, ledger_signer, load_signer, load_signer
 from bibank.journal.gate import Bystander
 from bibank.keyring import LedgerKeyring
 from bibank.ledger import Ledger
-from bibank.model.keyring import KeyringKey, Role
+from bibank.model.keyring import KeyringKey
+from bibank.model.policy import Role
 from bibank.model.record import JournalRecord
 from bibank.model.table import plain
 from bibank.opening import accept_all

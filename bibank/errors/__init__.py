@@ -79,6 +79,9 @@ from bibank.errors.operation import (
     StoreUnavailable,
 )
 from bibank.errors.refused import (
+    AccountClosed,
+    AccountFrozen,
+    AccountNotEmpty,
     AlreadyReversed,
     ApprovalRequired,
     BalanceOutOfRange,
@@ -86,12 +89,16 @@ from bibank.errors.refused import (
     HoldNotOpen,
     IdempotencyConflict,
     InsufficientBalance,
+    NotAuthorised,
     NotReversible,
     Refused,
     RuleFailed,
 )
 
 __all__ = [
+    "AccountClosed",
+    "AccountFrozen",
+    "AccountNotEmpty",
     "AlreadyReversed",
     "AmountOverflow",
     "AmountUnderflow",
@@ -133,6 +140,7 @@ __all__ = [
     "LedgerPoisoned",
     "MalformedLine",
     "MissingCorrelationId",
+    "NotAuthorised",
     "NotReversible",
     "PinMismatch",
     "ProjectionMismatch",

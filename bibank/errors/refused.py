@@ -62,6 +62,54 @@ class ApprovalRequired(Refused):
     code = "approval_required"
 
 
+NOT_AUTHORISED_REASONS = {
+    "bad_signature": "a signature is not over these bytes: what was signed was altered, or belongs elsewhere",
+    "expired": "the proposal's or the override's time is over",
+    "inactive_key": "the key that signed was retired or revoked",
+    "not_pending": "no open proposal stands in that line: it was carried out, or is none",
+    "other_content": "what was signed is not what is proposed, or not the line that is attested",
+    "other_ledger": "what was signed names another ledger",
+    "own_proposal": "who proposed it does not approve it",
+    "same_key": "this key has signed the same already",
+    "same_person": "this person has approved already, with another key",
+    "stale": "what was signed was decided on an earlier state, or was used before",
+    "too_few": "fewer persons of the role have signed than the policy asks for",
+    "unknown_key": "the key that signed was never in the keyring",
+    "wrong_role": "the key that signed has not the role that the policy names",
+}
+"""What `NotAuthorised.reason` may say."""
+
+
+class NotAuthorised(Refused):
+    """Who signed may not decide this, or not in this way. `reason` is one of `NOT_AUTHORISED_REASONS`."""
+
+    code = "not_authorised"
+
+    def __init__(self, message: str, *, reason: str, **figures: Any) -> None:  # noqa: ANN401 - as `Refused` takes them
+        """Keep the reason."""
+        super().__init__(message, **figures)
+        assert reason in NOT_AUTHORISED_REASONS, "a reason is one of the table"
+        self.reason = reason
+
+
+class AccountFrozen(Refused):
+    """Money would leave a frozen account, or what is frozen already would be frozen."""
+
+    code = "account_frozen"
+
+
+class AccountClosed(Refused):
+    """Money would move on a closed account, or something would be decided about one but to reopen it."""
+
+    code = "account_closed"
+
+
+class AccountNotEmpty(Refused):
+    """An account that holds money, or of which money is held, cannot be closed."""
+
+    code = "account_not_empty"
+
+
 class HoldNotOpen(Refused):
     """Held money is touched without an open hold, or in another way than its hold allows.
 

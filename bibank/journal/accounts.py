@@ -7,28 +7,45 @@ account is four slots, and what all accounts of a category and asset share is ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from itertools import islice
 
 from sortedcontainers import SortedList
 
 from bibank.model.account import LOCKED, AccountCategory, AccountKey, Side
-from bibank.model.amount import MIN_UNITS
+from bibank.model.account_terms import AccountStatus, AccountTerms
+from bibank.model.amount import MIN_UNITS, SignedAmount
 
 _FLOORED = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
 """Categories that may not fall below zero unless a limit says otherwise."""
 
+_ZERO = SignedAmount.from_units(0)
+
+
+def default_floor(category: AccountCategory) -> SignedAmount | None:
+    """Give what accounts of a category may not fall below; None where there is no floor."""
+    return _ZERO if category in _FLOORED else None
+
 
 class AccountClass:
-    """What all accounts of one category and asset share; those of held money are a class of their own."""
+    """What all accounts of one category, asset and status share; held money is of classes of its own."""
 
-    __slots__ = ("asset", "category", "debit_sign", "floor", "is_guarded")
+    __slots__ = ("asset", "category", "debit_sign", "floor", "is_guarded", "is_locked", "status")
 
-    def __init__(self, category: AccountCategory, asset: str, is_guarded: bool) -> None:  # noqa: FBT001 - a key of the book's table
+    def __init__(
+        self,
+        category: AccountCategory,
+        asset: str,
+        is_locked: bool,  # noqa: FBT001 - a key of the book's table
+        status: AccountStatus,
+    ) -> None:
         self.category = category
         self.asset = asset
-        self.is_guarded = is_guarded
-        """Whether its money moves by rules of its own: that of LOCKED belongs to holds."""
+        self.is_locked = is_locked
+        """Whether its money belongs to holds."""
+        self.status = status
+        self.is_guarded = is_locked or status is not AccountStatus.OPEN
+        """Whether its money moves by rules of its own, which have to be asked for every entry."""
         self.debit_sign = 1 if category.normal_balance is Side.DEBIT else -1
         self.floor = 0 if category in _FLOORED else MIN_UNITS
 
@@ -55,14 +72,43 @@ class Account:
         return AccountKey(self.text)
 
 
-class AccountBook:
-    """All accounts of a ledger. An account exists from the first committed line that names it."""
+class TermsTable(MutableMapping[str, AccountTerms]):
+    """The terms of accounts by the text of their key, which the accounts follow at once.
 
-    __slots__ = ("_by_text", "_classes", "_sorted", "find")
+    An account may have terms before the first entry names it.
+    """
+
+    def __init__(self, follow: Callable[[str], None]) -> None:
+        self._terms: dict[str, AccountTerms] = {}
+        self._follow = follow
+
+    def __getitem__(self, text: str) -> AccountTerms:
+        return self._terms[text]
+
+    def __setitem__(self, text: str, terms: AccountTerms) -> None:
+        self._terms[text] = terms
+        self._follow(text)
+
+    def __delitem__(self, text: str) -> None:
+        del self._terms[text]
+        self._follow(text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._terms)
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+
+class AccountBook:
+    """All accounts of a ledger. An account exists from the first committed entry that names it."""
+
+    __slots__ = ("_by_text", "_classes", "_sorted", "find", "terms")
 
     def __init__(self) -> None:
         self._by_text: dict[str, Account] = {}
-        self._classes: dict[tuple[AccountCategory, str, bool], AccountClass] = {}
+        self._classes: dict[tuple[AccountCategory, str, bool, AccountStatus], AccountClass] = {}
+        self.terms = TermsTable(self._follow_terms)
         self._sorted: SortedList[str] = SortedList()
         self.find = self._by_text.get
         """Look an account up by the text of its key; None when it does not exist."""
@@ -75,11 +121,28 @@ class AccountBook:
 
     def make(self, key: AccountKey) -> Account:
         """Make an account that is not in the book yet; :meth:`add` puts it there."""
-        kind = (key.category, key.asset, key.sub_account == LOCKED)
+        account = Account(key.text, self._class(key, AccountStatus.OPEN))
+        if self.terms:
+            self._impose(account, self.terms.get(key.text))
+        return account
+
+    def _class(self, key: AccountKey, status: AccountStatus) -> AccountClass:
+        kind = (key.category, key.asset, key.sub_account == LOCKED, status)
         klass = self._classes.get(kind)
         if klass is None:
             klass = self._classes[kind] = AccountClass(*kind)
-        return Account(key.text, klass)
+        return klass
+
+    def _follow_terms(self, text: str) -> None:
+        account = self.find(text)
+        if account is not None:
+            self._impose(account, self.terms.get(text))
+
+    def _impose(self, account: Account, terms: AccountTerms | None) -> None:
+        """Let an account have the status and the floor of its terms, or those of every account."""
+        account.klass = self._class(account.key, AccountStatus.OPEN if terms is None else terms.status)
+        has_floor = terms is not None and terms.floor is not None
+        account.floor = terms.floor.units if has_floor else account.klass.floor  # type: ignore[union-attr]  # as just asked
 
     def add(self, accounts: Iterable[Account]) -> None:
         """Put newly made accounts into the book."""

@@ -14,12 +14,12 @@ from bibank.journal.everyday import SIGNATURES, read_signature
 from bibank.journal.intents import check_intent, check_written
 from bibank.journal.links import check_links
 from bibank.journal.plain_forms import is_plain
-from bibank.journal.records import check_record
+from bibank.journal.records import check_record, record_cause
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry, with_key
 from bibank.model.json_value import encode_string
 from bibank.model.lines import Head
 from bibank.model.links import NO_LINKS, IdempotencyMark
-from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord
+from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord, key_of, with_record_key
 from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 
@@ -72,14 +72,18 @@ class PreparedBatch:
 
 
 def _keyed(drafts: Sequence[Draft], key: IdempotencyMark) -> tuple[Draft, ...]:
-    """Put a key on the first entry of a batch."""
+    """Put a key on the first entry of a batch, or on its first record where it has none."""
     entries = [index for index, draft in enumerate(drafts) if isinstance(draft, UnsignedEntry)]
-    if not entries:
-        raise InvalidValue("an idempotency key stands on an entry, and this batch has none")
-    first = entries[0]
+    first = entries[0] if entries else 0
     bearer = drafts[first]
-    assert isinstance(bearer, UnsignedEntry)
-    return (*drafts[:first], with_key(bearer, key), *drafts[first + 1 :])
+    borne = with_key(bearer, key) if isinstance(bearer, UnsignedEntry) else with_record_key(bearer, key)
+    _check_key_of(borne)
+    return (*drafts[:first], borne, *drafts[first + 1 :])
+
+
+def _check_key_of(draft: Draft) -> None:
+    if isinstance(draft, UnsignedRecord):
+        check_record(draft.kind, draft.body)
 
 
 def _check_draft(draft: Draft) -> None:
@@ -96,6 +100,8 @@ def _check_draft(draft: Draft) -> None:
         check_written(draft.intent, draft.postings)
     elif type(draft) is UnsignedRecord:
         check_record(draft.kind, draft.body)
+        if key_of(draft.body) is not None:
+            raise InvalidValue("a key belongs to a whole request; give it as idempotency_key")
     else:
         raise InvalidType(f"a batch is made of UnsignedEntry drafts, not {type(draft).__name__}")
 
@@ -198,7 +204,7 @@ class SealedBatch:
 
 
 def _cause_text(draft: Draft) -> str | None:
-    cause = draft.cause if isinstance(draft, UnsignedEntry) else None
+    cause = draft.cause if isinstance(draft, UnsignedEntry) else record_cause(draft.kind, draft.body)
     return None if cause is None else str(cause)
 
 
@@ -220,6 +226,6 @@ def stamp_draft(draft: Draft, sequence: int, moment: datetime) -> StampedLine:
         kind=draft.kind,
         subject=draft.subject,
         correlation_id=draft.correlation_id,
-        causality_id=None,
+        causality_id=_cause_text(draft),
         body=draft.body,
     )

@@ -183,7 +183,7 @@ def _build_entry(members: dict[str, Any]) -> JournalEntry:
     intent = _pick(_INTENTS, members["intent"], "intent")
     postings = tuple(map(_build_posting, _expect(members["postings"], list, "postings")))
     metadata = read_metadata(members["metadata"])
-    check_structure(intent, postings, metadata)
+    check_structure(intent, postings, metadata, causality_id=members["causality_id"])
     return JournalEntry(
         **_common(members),
         intent=intent,
@@ -193,14 +193,20 @@ def _build_entry(members: dict[str, Any]) -> JournalEntry:
     )
 
 
-def check_structure(intent: TransactionIntent, postings: tuple[Posting, ...], metadata: FrozenMap) -> None:
+def check_structure(
+    intent: TransactionIntent,
+    postings: tuple[Posting, ...],
+    metadata: FrozenMap,
+    *,
+    causality_id: str | None = None,
+) -> None:
     """Hold a read entry to what the format fixes for ever: counts, sums, the intent table."""
     if intent is not TransactionIntent.GENESIS:
         if len(postings) > MAX_POSTINGS:
             raise InvalidEntry(f"{len(postings)} postings, over the limit of {MAX_POSTINGS}")
         if len(postings) < 2:
             raise InvalidEntry(f"{len(postings)} postings, double entry needs at least 2")
-        links = EntryLinks.from_metadata(metadata)
+        links = EntryLinks.from_metadata(metadata, causality_id=causality_id)
         if links is not None:
             check_links(intent, postings, links)
     check_totals((p.account.asset, p.amount.units, p.side is Side.DEBIT) for p in postings)

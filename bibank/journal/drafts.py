@@ -10,7 +10,7 @@ with others. `effective_at` is when it counts, where that is not when it is reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -24,6 +24,7 @@ from bibank.model.genesis import GenesisMark
 from bibank.model.json_value import EMPTY_MAP
 from bibank.model.links import NO_LINKS, EntryLinks
 from bibank.model.money import Money
+from bibank.model.policy import AdjustmentPurpose
 
 
 @lru_cache(maxsize=1024)
@@ -80,7 +81,7 @@ def effective(at: datetime | None) -> EntryLinks:
     return NO_LINKS if at is None else EntryLinks(effective_at=at)
 
 
-def with_fields(metadata: Mapping[str, object], fields: dict[str, str]) -> Mapping[str, object]:
+def with_fields(metadata: Mapping[str, object], fields: Mapping[str, str | bool]) -> Mapping[str, object]:
     """Add the fields that the table asks for to a caller's metadata, which may not set them itself."""
     if metadata is EMPTY_MAP:
         return fields
@@ -155,4 +156,34 @@ def transfer(
         correlation_id,
         effective_at,
         metadata,
+    )
+
+
+def adjustment(
+    postings: Iterable[Posting],
+    *,
+    purpose: AdjustmentPurpose,
+    reason: str,
+    correlation_id: str | UUID,
+    effective_at: datetime | None = None,
+    metadata: Mapping[str, object] = EMPTY_MAP,
+) -> UnsignedEntry:
+    """Correct the books by hand, between accounts of any category (phase 1, 13.3).
+
+    It is proposed and approved before it is committed. Raises `InvalidType`, or `InvalidEntry` kinds for
+    postings that are no double entry.
+    """
+    if not isinstance(purpose, AdjustmentPurpose):
+        raise InvalidType(f"purpose is an AdjustmentPurpose, not {type(purpose).__name__}")
+    fields: dict[str, str | bool] = {
+        "requires_approval": True,
+        "reason": reason,
+        "purpose": str(purpose.value),
+    }
+    return UnsignedEntry(
+        intent=TransactionIntent.ADJUSTMENT,
+        correlation_id=correlation_id,
+        postings=tuple(postings),
+        metadata=with_fields(metadata, fields),
+        links=effective(effective_at),
     )

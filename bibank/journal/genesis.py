@@ -78,12 +78,6 @@ def read_adopted(body: Mapping[str, JsonValue]) -> Keyring:
     return Keyring.from_body(members)
 
 
-def adopted_keyring(line: JournalLine) -> Keyring:
-    """Read the keyring of line 2, which was found to be what it must be."""
-    assert isinstance(line, JournalRecord)
-    return read_adopted(line.body)
-
-
 def check_place(kind: RecordKind, sequence: int) -> None:
     """Refuse, outside the genesis batch, a kind of record that belongs to it."""
     if sequence > GENESIS_LINES and kind in _GENESIS_KINDS:
@@ -111,3 +105,10 @@ def check_keyring_adopted(line: JournalLine | UnsignedEntry | UnsignedRecord, ma
         raise InvalidValue("the adopted keyring is of another ledger")
     if keyring_hash(read_adopted(line.body)) != mark.keyring_hash:
         raise InvalidValue("the adopted keyring is not the one that the ledger id commits to")
+
+
+def founded_id(draft: UnsignedEntry | UnsignedRecord) -> str:
+    """Give the ledger id of a genesis entry that :func:`check_founding` has passed."""
+    assert isinstance(draft, UnsignedEntry), "check_founding demands a genesis entry"
+    assert draft.genesis is not None, "check_founding demands a genesis entry"
+    return draft.genesis.ledger_id

@@ -18,6 +18,7 @@ from bibank.model.amount import UNITS_PER_WHOLE, units_to_text
 from bibank.model.entry import Posting, TransactionIntent
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import JsonValue
+from bibank.model.policy import AdjustmentPurpose
 
 ASSET, LIABILITY, EQUITY, REVENUE = (
     AccountCategory.ASSET,
@@ -32,7 +33,7 @@ FEE_KINDS = ("TRADING", "WITHDRAWAL", "MARGIN", "LIQUIDATION")
 LEGACY_FEE_KIND = "REVENUE"
 """Phase 1's single fee account: read in old journals, not written."""
 
-ADJUSTMENT_PURPOSES = ("CAPITAL", "EXPENSE", "REVENUE_PAYOUT", "CORRECTION")
+ADJUSTMENT_PURPOSES = tuple(str(purpose.value) for purpose in AdjustmentPurpose)
 
 Metadata = Mapping[str, JsonValue]
 Condition = Callable[[Sequence[Posting], Metadata], str | None]

@@ -1,24 +1,24 @@
-"""The link book: what earlier lines still mean for later ones. Open holds, reversals, keys of requests.
+"""The link book: what earlier lines still mean for later ones.
 
-A fold over the journal that notes every line with links and judges none. Each change can be taken back
+Open holds, reversals, keys of requests; and in books of their own proposals, overrides, attestations. A
+fold over the journal that notes every line with links and judges none. Each change can be taken back
 until it is forgotten, which is when it is durable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from bibank.journal.approvals import ApprovalBook
+from bibank.journal.attestations import AttestationBook
+from bibank.journal.change_log import ChangeLog
 from bibank.journal.key_index import KeyIndex
+from bibank.journal.overrides import OverrideBook
 from bibank.model.account import Side
 from bibank.model.entry import Posting
 from bibank.model.hold import Hold
 from bibank.model.links import EntryLinks
 from bibank.model.money import Money
-
-_MISSING = object()
-_Change = tuple[dict[Any, Any], int | str, object]
-"""One of the dicts below, a key of it, and what stood there before."""
 
 
 class LinkBook:
@@ -32,9 +32,22 @@ class LinkBook:
         self._fresh_keys: dict[str, int] = {}
         """Keys of lines that may still be taken back."""
         self._keys = KeyIndex()
-        self._undo: list[_Change] = []
-        self._forgotten = 0
-        """How many changes before those in `_undo` are final."""
+        self.log = ChangeLog()
+        """Every change here, and of whatever else is taken back with it."""
+        self.approvals = ApprovalBook(self.log)
+        self.overrides = OverrideBook(self.log)
+        self.attestations = AttestationBook(self.log)
+
+    def trial(self) -> LinkBook:
+        """Give a book for judging what may follow by the format alone, which leaves this one as it is.
+
+        Holds, reversals and keys are no question of the format, and are left out.
+        """
+        other = LinkBook()
+        other.approvals = self.approvals.copy(other.log)
+        other.overrides = self.overrides.copy(other.log)
+        other.attestations = self.attestations.copy(other.log)
+        return other
 
     # ------------------------------------------------------------------ looking
 
@@ -60,7 +73,7 @@ class LinkBook:
     def durable_holds(self) -> list[Hold]:
         """List the holds that are open where nothing can be taken back any more, oldest first."""
         holds: dict[int, object] = dict(self._holds)
-        for values, key, before in reversed(self._undo):
+        for values, key, before in reversed(self.log):
             if values is self._holds:
                 assert isinstance(key, int)
                 holds[key] = before
@@ -75,7 +88,7 @@ class LinkBook:
             self.note_key(links.idempotency.key, sequence)
         if links.opens is not None:
             opened = postings[0]
-            self._set(
+            self.log.set(
                 self._holds,
                 sequence,
                 Hold(
@@ -92,53 +105,36 @@ class LinkBook:
                 self._pay(hold, sum(p.amount.units for p in postings if p.side is Side.DEBIT))
         elif links.reverses is not None:
             before = self._reversed.get(links.reverses, 0)
-            self._set(self._reversed, links.reverses, before + postings[0].amount.units)
+            self.log.set(self._reversed, links.reverses, before + postings[0].amount.units)
+        elif links.approved is not None:
+            self.approvals.carry_out(links.approved.sequence)
 
     def note_key(self, key: str, sequence: int) -> None:
         """Take note of the line that bears a key."""
-        self._set(self._fresh_keys, key, sequence)
+        self.log.set(self._fresh_keys, key, sequence)
 
     def _pay(self, hold: Hold, units: int) -> None:
         if units < self.remaining(hold):
-            self._set(self._paid, hold.id, self._paid.get(hold.id, 0) + units)
+            self.log.set(self._paid, hold.id, self._paid.get(hold.id, 0) + units)
             return
-        self._remove(self._paid, hold.id)
-        self._remove(self._holds, hold.id)
-
-    def _remove(self, values: dict[Any, Any], key: int) -> None:
-        if key in values:
-            self._undo.append((values, key, values.pop(key)))
-
-    def _set(self, values: dict[Any, Any], key: int | str, value: object) -> None:
-        self._undo.append((values, key, values.get(key, _MISSING)))
-        values[key] = value
+        self.log.remove(self._paid, hold.id)
+        self.log.remove(self._holds, hold.id)
 
     # ------------------------------------------------------------------ taking back
 
     def mark(self) -> int:
         """Remember what is noted now."""
-        return self._forgotten + len(self._undo)
+        return self.log.mark()
 
     def forget(self, mark: int) -> None:
         """Make final what was noted at a mark."""
-        final = mark - self._forgotten
-        if final <= 0:
-            return
-        for values, key, _ in self._undo[:final]:
+        for values, key, _ in self.log.forget(mark):
             if values is self._fresh_keys:
                 assert isinstance(key, str)
                 sequence = self._fresh_keys.pop(key, None)
                 if sequence is not None:
                     self._keys.add(key, sequence)
-        del self._undo[:final]
-        self._forgotten = mark
 
     def rollback(self, mark: int) -> None:
         """Return to what was noted at a mark."""
-        assert mark >= self._forgotten, "what was forgotten cannot be taken back"
-        while self._forgotten + len(self._undo) > mark:
-            values, key, before = self._undo.pop()
-            if before is _MISSING:
-                del values[key]
-            else:
-                values[key] = before
+        self.log.rollback(mark)

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from bibank.errors import IntentViolation, InvalidMetadata, InvalidValue
 from bibank.model.account import AVAILABLE, LOCKED, AccountCategory, AccountKey, Side
 from bibank.model.entry import RELATED_TRADE, JournalEntry, Posting, TransactionIntent
-from bibank.model.links import EntryLinks, HoldTerms
-from bibank.model.record import JournalLine
+from bibank.model.links import KEY_NAME, EntryLinks, HoldTerms
+from bibank.model.record import JournalLine, JournalRecord
+
+_APPROVED = (TransactionIntent.ADJUSTMENT, TransactionIntent.WITHDRAWAL)
 
 _ENDS_HOLDS = (TransactionIntent.TRANSFER, TransactionIntent.WITHDRAWAL)
 
@@ -30,6 +32,8 @@ def check_links(intent: TransactionIntent, postings: Sequence[Posting], links: E
         wrong = _wrong_opening(intent, postings, links.opens)
     elif links.hold is not None:
         wrong = _wrong_ending(intent, postings)
+    elif links.approved is not None and intent not in _APPROVED:
+        wrong = "only adjustments and withdrawals are approved"
     elif links.reverses is not None and intent is TransactionIntent.ADJUSTMENT:
         wrong = "an adjustment reverses nothing; it is approved for what it says"
     if wrong is not None:
@@ -81,10 +85,15 @@ def check_batch(lines: Sequence[JournalLine]) -> None:
     """Demand that a whole batch bears one key, on its first entry, and that its fees name their trade."""
     trade: int | None = None
     first = True
+    has_entry = any(isinstance(line, JournalEntry) for line in lines)
     for line in lines:
-        if not isinstance(line, JournalEntry):
+        if isinstance(line, JournalRecord):
+            if KEY_NAME in line.body and (has_entry or line is not lines[0]):
+                raise InvalidValue(
+                    f"line {line.sequence}: the key of a batch stands on its first entry, or its first record"
+                )
             continue
-        if not first and "bb.idempotency_key" in line.metadata:
+        if not first and KEY_NAME in line.metadata:
             raise InvalidValue(f"line {line.sequence}: the key of a batch stands on its first entry")
         first = False
         if line.intent is TransactionIntent.TRADE:

@@ -16,32 +16,33 @@ from datetime import datetime
 import attrs
 
 from bibank.errors import (
-    ApprovalRequired,
     BibankError,
     IntegrityError,
     IntentViolation,
-    InvalidEntry,
     InvalidValue,
     JournalCorrupt,
     Refused,
 )
+from bibank.journal.account_records import check_empty
 from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.approvals import check_approved
 from bibank.journal.batches import Draft, PreparedBatch, SealedBatch, stamp_draft
+from bibank.journal.effects import Parts, take_effect
 from bibank.journal.encoder import _amount_texts, amount_text, lone_mark_json
 from bibank.journal.gate import Moves, Past, RiskGate
-from bibank.journal.genesis import GENESIS_LINES, check_founding, check_place, read_adopted
+from bibank.journal.genesis import check_founding, check_place, founded_id
 from bibank.journal.link_book import LinkBook
 from bibank.journal.moves import netted, out_of_range
 from bibank.journal.position import Position
 from bibank.journal.reader import LineReader
-from bibank.journal.rule_sets import RULES_KIND, RuleBook
+from bibank.journal.rule_sets import RuleBook
 from bibank.journal.sealing import seal_batch, seal_entry
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, SignedAmount
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry, tied_to_trade
 from bibank.model.json_value import canonical_text
-from bibank.model.keyring import Purpose
+from bibank.model.keyring import Keyring
 from bibank.model.lines import Head
 from bibank.model.links import NO_LINKS
 from bibank.model.record import RecordKind, UnsignedRecord
@@ -51,6 +52,7 @@ _DEBIT = Side.DEBIT
 _GENESIS = TransactionIntent.GENESIS
 _ADJUSTMENT = TransactionIntent.ADJUSTMENT
 _FEE = TransactionIntent.FEE
+_WITHDRAWAL = TransactionIntent.WITHDRAWAL
 _TRADE = TransactionIntent.TRADE
 
 
@@ -84,6 +86,7 @@ class LedgerMachine:
         self.links = LinkBook()
         self.position = Position()
         self._past = Past(self.links, None)
+        self._overrides = self.links.overrides.open
         self.cover: str | None = None
         """What the marks of sealed lines say of their signatures: "group", or nothing."""
         self._reader = LineReader(self.book, self.links, self.position, gate, trust)
@@ -119,6 +122,11 @@ class LedgerMachine:
         self.forks = (*self.forks, (self.position.sequence, ledger_id))
         self._reader.fork_id = ledger_id
         self._trust.release(ledger_id=ledger_id)
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring in force for the next line."""
+        return self._trust.keyring
 
     @property
     def head(self) -> Head:
@@ -177,6 +185,8 @@ class LedgerMachine:
             self.book.add(sealed.made)
         if entry.links is not NO_LINKS:
             self.links.note(sequence, entry.postings, entry.links)
+        if self._overrides:
+            self.links.overrides.use(entry, now=moment)
         self._reader.entries += 1
         position.step(digest, timestamp, moment, group, len(line))
         return sealed
@@ -191,7 +201,7 @@ class LedgerMachine:
                 drafts,
                 bodies,
                 position=self.position,
-                ledger_id=self.ledger_id or _founded_id(drafts[0]),
+                ledger_id=self.ledger_id or founded_id(drafts[0]),
                 cover=self.cover,
                 timestamp=timestamp,
                 moment=moment,
@@ -324,12 +334,14 @@ class LedgerMachine:
                     self.book.add(fresh.values())
                     fresh.clear()
                 bodies.append(postings)
+                if self._overrides:
+                    self.links.overrides.use(draft, now=moment)
                 if links is not NO_LINKS:
                     self.links.note(sequence, draft.postings, links)
                     if links.hold is not None:
                         cited.append(links.hold)
             else:
-                self._take_record(draft, sequence)
+                self._take_record(draft, sequence, moment)
                 bodies.append(canonical_text(draft.body))
             drafts.append(draft)
             if gate.remembers:
@@ -337,20 +349,18 @@ class LedgerMachine:
         refusal = gate.judge_end(cited, self.links) if cited else None
         if refusal is not None:
             raise refusal
+        self.links.approvals.check_end()
         return tuple(drafts), bodies
 
-    def _take_record(self, record: UnsignedRecord, sequence: int) -> None:
-        """Let a record about keys or rules take effect; a batch that fails rolls it back."""
+    def _take_record(self, record: UnsignedRecord, sequence: int, moment: datetime) -> None:
+        """Let a record take effect; a batch that fails rolls it back."""
         check_place(record.kind, sequence)
-        if sequence > GENESIS_LINES and record.subject != self.ledger_id:
-            raise InvalidEntry(f"a {record.kind.value} record is about the ledger, {self.ledger_id}")
-        if record.kind is RecordKind.KEYRING_ADOPTED:
-            self._trust.adopt(read_adopted(record.body), ledger_id=record.subject)
-        elif record.kind is RecordKind.KEYRING_CHANGED:
-            self._trust.change(record.body, sequence=sequence)
-        elif record.kind is RecordKind.RULES_ADOPTED:
-            payload = self._trust.authorised(record.body, kind=RULES_KIND, purpose=Purpose.RULES)
-            self._gate.adopt(self.rules.adopt(payload, ledger_id=self.ledger_id, sequence=sequence))
+        if record.kind is RecordKind.ACCOUNT_CLOSED:
+            check_empty(AccountKey(record.subject), self.book)
+        parts = Parts(self._trust, self.rules, self.book, self.links)
+        take_effect(record, parts, sequence=sequence, moment=moment, ledger_id=self.ledger_id)
+        if record.kind is RecordKind.RULES_ADOPTED:
+            self._gate.adopt(self.rules.current)
 
     def _judge_entry(
         self,
@@ -364,11 +374,11 @@ class LedgerMachine:
         intent = entry.intent
         if intent is _GENESIS and sequence != 1:
             raise IntentViolation(intent=intent, reason="only line 1 of a journal is its genesis")
-        if intent is _ADJUSTMENT:
-            raise ApprovalRequired(
-                "an adjustment needs approvals, and no key of this ledger may give one",
-                rule="adjustment-policy",
-                advice="correct a mistake with a deposit, withdrawal or transfer in the other direction",
+        if intent is _ADJUSTMENT or (
+            intent is _WITHDRAWAL and (self._trust.withdrawal_limits or entry.links.approved is not None)
+        ):
+            check_approved(
+                self.links.approvals, entry, entry.links, sequence=sequence, keyring=self._trust.keyring
             )
         find = self.book.find
         fragments = []
@@ -435,9 +445,3 @@ class LedgerMachine:
     def in_batch(self) -> bool:
         """Whether the last accepted line leaves its batch unfinished."""
         return self.position.batch is not None
-
-
-def _founded_id(draft: Draft) -> str:
-    assert isinstance(draft, UnsignedEntry), "check_founding demands a genesis entry"
-    assert draft.genesis is not None, "check_founding demands a genesis entry"
-    return draft.genesis.ledger_id

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from bibank.errors import BibankError, InvalidValue, JournalCorrupt, excerpt
+from bibank.errors import BibankError, InvalidInput, InvalidValue, JournalCorrupt, Refused
 from bibank.journal.accounts import Account, AccountBook
+from bibank.journal.approvals import check_approved
 from bibank.journal.codec import decode_line, parse_object, read_metadata
+from bibank.journal.effects import Parts, take_effect
 from bibank.journal.encoder import amount_text, entry_hash, entry_line, entry_payload
 from bibank.journal.everyday import EVERYDAY_INTENTS, read_lone_key, read_signature, take_apart
 from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import (
     GENESIS_LINES,
-    adopted_keyring,
     check_keyring_adopted,
     check_place,
     read_genesis_mark,
@@ -27,19 +28,22 @@ from bibank.journal.genesis import (
 from bibank.journal.link_book import LinkBook
 from bibank.journal.links import check_batch, check_cause
 from bibank.journal.position import Position
+from bibank.journal.proposals import PROPOSABLE
+from bibank.journal.records import check_record_cause
 from bibank.journal.reference import line_hash, signing_payload
-from bibank.journal.rule_sets import RULES_KIND, RuleBook
+from bibank.journal.rule_sets import RuleBook
 from bibank.journal.trust import TrustGate
 from bibank.model.account import AccountKey, Side
 from bibank.model.amount import MAX_UNITS, MIN_UNITS, Amount
 from bibank.model.entry import RELATED_TRADE, JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import canonical_text
-from bibank.model.keyring import Purpose
 from bibank.model.links import EntryLinks
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import EntrySignature
 from bibank.model.stamped import StampedEntry, StampedLine, StampedRecord
 from bibank.model.timestamp import format_timestamp, parse_timestamp
+
+_WITHDRAWAL = TransactionIntent.WITHDRAWAL.value
 
 _AMOUNTS_KEPT = 65_536
 """Bound of the cache from amount text to units."""
@@ -68,6 +72,7 @@ class LineReader:
         self._position = position
         self._gate = gate
         self._trust = trust
+        self._overrides = links.overrides.open
         self.rules = RuleBook()
         self._pending: list[JournalLine] = []
         self._fresh: dict[str, Account] = {}
@@ -97,7 +102,12 @@ class LineReader:
 
     def accept(self, data: bytes) -> None:
         """Accept one line or raise, in which case nothing has changed."""
-        if self._position.batch is not None or self._gate.remembers or not self._accept_fast(data):
+        if (
+            self._position.batch is not None
+            or self._gate.remembers
+            or self._overrides
+            or not self._accept_fast(data)
+        ):
             self._accept_slow(data)
 
     # ------------------------------------------------------------------ fast path
@@ -166,6 +176,7 @@ class LineReader:
             or not MIN_UNITS <= after_credit <= MAX_UNITS
             or moment < position.moment
             or not position.may_follow(group, cover, timestamp)
+            or (intent == _WITHDRAWAL and self._trust.withdrawal_limits)
         ):
             return False
         if signature is None:
@@ -246,11 +257,9 @@ class LineReader:
             ledger_id = read_genesis_mark(line).ledger_id
         self._check_kind(line)
         if isinstance(line, JournalEntry):
-            check_cause(line, EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None)
-        elif line.causality_id is not None:
-            raise InvalidValue("a record of this kind follows from no other line")
-        elif line.subject != ledger_id:
-            raise InvalidValue(f"the record is about {excerpt(line.subject)}, not about ledger {ledger_id}")
+            check_cause(line, _links_of(line))
+        else:
+            check_record_cause(line)
         digest = line_hash(line, ledger_id=ledger_id)
         if digest != line.hash:
             raise InvalidValue(f"the line's hash is {line.hash}, its content hashes to {digest}")
@@ -274,37 +283,43 @@ class LineReader:
         A group that says it is covered is, even where the keyring would not ask for a signature.
         """
         first = batch[0].sequence
+        noted = self._links.mark()
         try:
             for line in batch:
-                if isinstance(line, JournalRecord) and line.kind is RecordKind.KEYRING_CHANGED:
-                    self._change_keyring(line)
-                elif isinstance(line, JournalRecord) and line.kind is RecordKind.RULES_ADOPTED:
-                    self._adopt_rules(line)
-            if first == 1:
-                self._trust.adopt(adopted_keyring(batch[-1]), ledger_id=ledger_id)
+                self._take_effect(line, ledger_id)
             enough = [self._check_line(line) for line in batch]
             self._apply(batch)
         except BibankError:
             self._trust.rollback(first - 1)
             self.rules.rollback(first - 1)
+            self._links.rollback(noted)
             raise
         last = batch[-1]
         return last.batch.cover is not None and not (enough[-1] and last.signatures)
 
-    def _change_keyring(self, record: JournalRecord) -> None:
+    def _take_effect(self, line: JournalLine, ledger_id: str) -> None:
+        """Let a record be in force, and demand of an entry the approvals that it needs."""
         try:
-            if record.batch.cover is not None and record.batch.group != record.sequence:
+            if isinstance(line, JournalEntry):
+                if line.intent in PROPOSABLE:
+                    check_approved(
+                        self._links.approvals,
+                        line,
+                        _links_of(line),
+                        sequence=line.sequence,
+                        keyring=self._trust.keyring,
+                    )
+                return
+            if (
+                line.kind is RecordKind.KEYRING_CHANGED
+                and line.batch.cover is not None
+                and line.batch.group != line.sequence
+            ):
                 raise InvalidValue("under group cover a keyring change begins its write group")
-            self._trust.change(record.body, sequence=record.sequence)
-        except InvalidValue as error:  # not always about the last line of the batch
-            raise JournalCorrupt(str(error), sequence=record.sequence) from error
-
-    def _adopt_rules(self, record: JournalRecord) -> None:
-        try:
-            payload = self._trust.authorised(record.body, kind=RULES_KIND, purpose=Purpose.RULES)
-            self.rules.adopt(payload, ledger_id=self.fork_id or self.ledger_id, sequence=record.sequence)
-        except InvalidValue as error:
-            raise JournalCorrupt(str(error), sequence=record.sequence) from error
+            parts = Parts(self._trust, self.rules, self._book, self._links)
+            take_effect(line, parts, sequence=line.sequence, moment=line.timestamp, ledger_id=ledger_id)
+        except (InvalidInput, Refused) as error:  # not always about the last line of the batch
+            raise JournalCorrupt(str(error), sequence=line.sequence) from error
 
     def _check_line(self, line: JournalLine) -> bool:
         """Judge the signatures of one line; tell whether they are enough on their own."""
@@ -330,10 +345,6 @@ class LineReader:
             check_place(line.kind, line.sequence)
         elif line.intent is TransactionIntent.GENESIS:
             raise InvalidValue("a genesis entry stands in line 1 only")
-        elif line.intent is TransactionIntent.ADJUSTMENT:
-            raise InvalidValue(
-                "an adjustment without approvals; the keyring has no key that could approve one"
-            )
 
     def _apply(self, batch: list[JournalLine]) -> None:
         """Move the balances and the rules' memory by a whole batch; an error leaves them as they were."""
@@ -344,13 +355,16 @@ class LineReader:
             for line in batch:
                 if isinstance(line, JournalEntry):
                     self._apply_entry(line, undo, made)
-                    links = EntryLinks.from_metadata(line.metadata) if line.sequence > 1 else None
+                    links = _links_of(line)
                     if links is not None:
                         self._links.note(line.sequence, line.postings, links)
+                    if self._overrides:
+                        self._links.overrides.use(line, now=line.timestamp)
                 elif line.kind is RecordKind.RULES_ADOPTED:
                     self._gate.adopt(self.rules.at(line.sequence))
                 if self._gate.remembers:
                     self._gate.apply(stamped(line))
+            self._links.approvals.check_end()
         except BaseException:
             for account, balance in reversed(undo):
                 account.balance = balance
@@ -385,6 +399,13 @@ class LineReader:
             made.extend(self._fresh.values())
             self._book.add(self._fresh.values())
             self._fresh.clear()
+
+
+def _links_of(entry: JournalEntry) -> EntryLinks | None:
+    """Read the links of an entry; genesis has a mark of its own in their place."""
+    if entry.sequence == 1:
+        return None
+    return EntryLinks.from_metadata(entry.metadata, causality_id=entry.causality_id)
 
 
 def _free_metadata(text: str) -> str:

@@ -9,6 +9,7 @@ from bibank.journal.batches import Draft, SealedBatch
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.journal.encoder import entry_hash, entry_line, mark_json, record_hash, record_line
 from bibank.journal.position import Position
+from bibank.journal.records import record_cause
 from bibank.model.entry import UnsignedEntry
 from bibank.model.json_value import encode_string
 from bibank.model.links import NO_LINKS
@@ -75,11 +76,12 @@ def _seal_record(
     timestamp: str,
     mark: str,
 ) -> tuple[bytes, str]:
+    cause = record_cause(record.kind, record.body)
     fields = (
         record.kind.value,
         encode_string(record.subject),
         encode_string(record.correlation_id),
-        "null",
+        "null" if cause is None else f'"{cause}"',
         mark,
         body,
     )

@@ -8,9 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import attrs
+
 from bibank.model.json_value import FrozenMap, JsonValue
-from bibank.model.keyring import Keyring, Purpose
+from bibank.model.keyring import Keyring, KeyringKey
 from bibank.model.signature import EntrySignature
+
+
+@attrs.frozen(kw_only=True)
+class InnerSignature:
+    """A signature inside a record: the key that it names, as the keyring has it now, and whether it holds.
+
+    `key` is None for one that was never in the keyring; a key that was given up is there, with its status.
+    """
+
+    key_id: str
+    key: KeyringKey | None
+    holds: bool
 
 
 class TrustGate(Protocol):
@@ -18,11 +32,21 @@ class TrustGate(Protocol):
 
     Obligations: every method raises `InvalidValue` with the reason and changes nothing when it
     refuses. `verify` may put the cryptography off, as long as somebody learns of a failure before
-    the ledger is served.
+    the ledger is served; `inspect` may not.
     """
 
     signed_from: int
     """The first sequence whose line must be signed; beyond every sequence when none must be."""
+
+    withdrawal_limits: Mapping[str, int]
+    """Units by asset: an entry that withdraws more needs approvals."""
+
+    is_released: bool
+    """Whether the lines that come are a fork's, which need no signature."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring in force for the next line."""
 
     def adopt(self, keyring: Keyring, *, ledger_id: str) -> None:
         """Begin with version 1."""
@@ -30,8 +54,10 @@ class TrustGate(Protocol):
     def change(self, body: Mapping[str, JsonValue], *, sequence: int) -> None:
         """Take a `keyring_changed` record, which is in force from its own sequence on."""
 
-    def authorised(self, body: Mapping[str, JsonValue], *, kind: str, purpose: Purpose) -> FrozenMap:
-        """Give the payload of a signed envelope that the policy of a purpose accepts now."""
+    def inspect(
+        self, body: Mapping[str, JsonValue], *, kind: str
+    ) -> tuple[FrozenMap, tuple[InnerSignature, ...]]:
+        """Give the payload of an envelope of a kind, and its signatures; `InvalidValue` when it is none."""
 
     def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
         """Demand that every signature's key may sign this line; tell whether they are enough."""

@@ -250,7 +250,8 @@ class UnsignedEntry:
         object.__setattr__(self, "metadata_json", metadata_json)
         if metadata_bytes + _LARGEST_POSTING_BYTES * len(self.postings) > MAX_DRAFT_BYTES - 1024:
             size = len(self._canonical_text().encode())
-            most = MAX_DRAFT_BYTES if self.links.reverses is None else MAX_REVERSAL_BYTES
+            follows = self.links.reverses is not None or self.links.approved is not None
+            most = MAX_REVERSAL_BYTES if follows else MAX_DRAFT_BYTES
             if size > most:
                 raise EntryTooLarge(f"the entry is {size} bytes as JSON; at most {most} fit")
 

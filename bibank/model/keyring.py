@@ -18,37 +18,24 @@ from bibank.errors import InvalidType, InvalidValue, excerpt
 from bibank.model.json_members import exact_items, exact_members, pick
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
 from bibank.model.money import PART_PATTERN
+from bibank.model.policy import (
+    UNSIGNED_POLICIES,
+    Policies,
+    Purpose,
+    Role,
+    check_change,
+    check_policies,
+    policies_body,
+    read_policies,
+)
 from bibank.model.signature import SignatureAlgorithm
 
 _SIGNER_ID = re.compile(rf"(?=.{{1,69}}\Z)(?:USER:)?{PART_PATTERN}", re.ASCII)
 _PUBLIC_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _KEY_ID_DIGITS = 16
-MAX_THRESHOLD = 15
-"""Signatures that a policy can ask for: one less than a line can carry."""
-
 SYSTEM_SIGNER = "SYSTEM"
 """The signer id of a home's own key (phase 2, 5.2)."""
-
-
-class Purpose(Enum):
-    """What a policy speaks about."""
-
-    LINE = "line"
-    CHECKPOINT = "checkpoint"
-    ADJUSTMENT = "adjustment"
-    PERMIT = "permit"
-    RULES = "rules"
-    KEYRING = "keyring"
-    SNAPSHOT = "snapshot"
-
-
-class Role(Enum):
-    """What a key is trusted for."""
-
-    SYSTEM = "system"
-    OPERATOR = "operator"
-    OWNER = "owner"
 
 
 class KeyStatus(Enum):
@@ -157,62 +144,6 @@ class KeyringKey:
 
 
 @attrs.frozen(kw_only=True)
-class Policy:
-    """How many keys of a role must sign, from which sequence on. Threshold 0 asks for none."""
-
-    role: Role
-    threshold: int
-    mandatory_from: int = 1
-
-
-Policies = Mapping[Purpose, Policy]
-
-
-def _change_policies_body(policies: Policies) -> FrozenMap:
-    """Give the policies of a change; they are mandatory from the record's sequence."""
-    return FrozenMap(
-        {
-            purpose.value: FrozenMap({"role": policy.role.value, "threshold": policy.threshold})
-            for purpose, policy in policies.items()
-        }
-    )
-
-
-def _first_policies_body(policies: Policies) -> FrozenMap:
-    """Give the policies of version 1, which is in force from the first line on."""
-    return FrozenMap(
-        {
-            purpose.value: FrozenMap(
-                {"mandatory_from": 1, "role": policy.role.value, "threshold": policy.threshold}
-            )
-            for purpose, policy in policies.items()
-        }
-    )
-
-
-def _read_policies(body: JsonValue, *, names: set[str]) -> dict[Purpose, Policy]:
-    if not isinstance(body, FrozenMap):
-        raise InvalidValue("policies are an object")
-    policies: dict[Purpose, Policy] = {}
-    for name, value in body.items():
-        members = exact_members(value, names, "policy")
-        if members.get("mandatory_from", 1) != 1:
-            raise InvalidValue("the policies of version 1 are mandatory from line 1")
-        purpose = pick(Purpose, name)
-        policies[purpose] = Policy(
-            role=pick(Role, members["role"]), threshold=_read_threshold(members["threshold"], purpose)
-        )
-    return policies
-
-
-def _read_threshold(value: JsonValue, purpose: Purpose) -> int:
-    highest = 1 if purpose is Purpose.LINE else MAX_THRESHOLD
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= highest:
-        raise InvalidValue(f"the threshold for {purpose.value} is {excerpt(value)}, not 0 to {highest}")
-    return value
-
-
-@attrs.frozen(kw_only=True)
 class Keyring:
     """One version of the trusted keys and policies of a ledger."""
 
@@ -227,6 +158,7 @@ class Keyring:
             raise InvalidValue("a key stands twice in the keyring")
         if set(policies) != set(Purpose):
             raise InvalidValue("a keyring has one policy for every purpose")
+        check_policies(policies)
         _check_governable(policies, tuple(_placed(key, 1) for key in keys))
         return cls(version=1, keys=tuple(_placed(key, 1) for key in keys), policies=dict(policies))
 
@@ -245,7 +177,7 @@ class Keyring:
         assert self.version == 1, "later versions are changes"
         return {
             "keys": tuple(_first_key_body(key) for key in self.keys),
-            "policies": _first_policies_body(self.policies),
+            "policies": policies_body(self.policies, first=True),
             "version": 1,
         }
 
@@ -256,7 +188,7 @@ class Keyring:
         if members["version"] != 1:
             raise InvalidValue(f"version {excerpt(members['version'])}; the first keyring is version 1")
         keys = tuple(map(_read_first_key, exact_items(members["keys"])))
-        policies = _read_policies(members["policies"], names={"mandatory_from", "role", "threshold"})
+        policies = read_policies(members["policies"], names={"mandatory_from", "role", "threshold"})
         keyring = cls.first(keys, policies)
         if canonical_text(body) != canonical_text(keyring.to_body()):  # as text: True is equal to 1
             raise InvalidValue("the keyring is not spelled canonically")
@@ -265,6 +197,15 @@ class Keyring:
     def active(self, role: Role) -> tuple[KeyringKey, ...]:
         """List the keys of a role that may sign now."""
         return tuple(key for key in self.keys if role in key.roles and key.status is KeyStatus.ACTIVE)
+
+    def deciding_role(self, purpose: Purpose) -> Role:
+        """Tell which role decides: the policy's, or the system until such a key was ever added.
+
+        The system never stands in for those who approve adjustments.
+        """
+        role = self.policies[purpose].role
+        stands_in = purpose is not Purpose.ADJUSTMENT and not any(role in key.roles for key in self.keys)
+        return Role.SYSTEM if stands_in else role
 
     def find(self, public_key: str) -> KeyringKey | None:
         """Find a key, whatever its status."""
@@ -284,6 +225,9 @@ class Keyring:
             if new.key_id in keys:
                 raise InvalidValue(f"key {new.key_id} is or was in the keyring; make a new one")
             keys[new.key_id] = _placed(new, sequence)
+        check_policies(change.policies)
+        if Purpose.ADJUSTMENT in change.policies:
+            check_change(self.policies[Purpose.ADJUSTMENT], change.policies[Purpose.ADJUSTMENT])
         policies = {
             **self.policies,
             **{
@@ -333,7 +277,7 @@ class KeyringChange:
         return FrozenMap(
             {
                 "add": tuple(key.to_body() for key in self.add),
-                "policies": _change_policies_body(self.policies),
+                "policies": policies_body(self.policies, first=False),
                 "retire": self.retire,
                 "revoke": tuple(
                     FrozenMap({"key_id": key_id, "last_trusted_sequence": last})
@@ -360,7 +304,7 @@ class KeyringChange:
             add=tuple(map(NewKey.from_body, exact_items(members["add"]))),
             retire=tuple(map(_check_key_id, exact_items(members["retire"]))),
             revoke=revoke,
-            policies=_read_policies(members["policies"], names={"role", "threshold"}),
+            policies=read_policies(members["policies"], names={"role", "threshold"}),
         )
 
 
@@ -410,32 +354,3 @@ def _read_first_key(body: JsonValue) -> NewKey:
     if _first_key_body(_placed(key, 1)) != body:
         raise InvalidValue(f"key {key.key_id} of version 1 is not an active key from line 1 on")
     return key
-
-
-def _policy_table(**policies: tuple[Role, int]) -> dict[Purpose, Policy]:
-    return {
-        Purpose(name): Policy(role=role, threshold=threshold) for name, (role, threshold) in policies.items()
-    }
-
-
-UNSIGNED_POLICIES: Policies = _policy_table(
-    line=(Role.SYSTEM, 0),
-    checkpoint=(Role.SYSTEM, 0),
-    adjustment=(Role.OPERATOR, 1),
-    permit=(Role.OWNER, 0),
-    rules=(Role.SYSTEM, 0),
-    keyring=(Role.SYSTEM, 0),
-    snapshot=(Role.SYSTEM, 0),
-)
-"""Of a ledger without keys."""
-
-SIGNED_POLICIES: Policies = _policy_table(
-    line=(Role.SYSTEM, 1),
-    checkpoint=(Role.SYSTEM, 1),
-    adjustment=(Role.OPERATOR, 2),
-    permit=(Role.OWNER, 1),
-    rules=(Role.OPERATOR, 1),
-    keyring=(Role.OPERATOR, 1),
-    snapshot=(Role.SYSTEM, 1),
-)
-"""Of a ledger with a system key, which stands in for keyring changes until an operator's key is added."""

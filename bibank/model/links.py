@@ -6,7 +6,7 @@ not in this table is refused, written or read.
 >>> EntryLinks(hold=17).to_metadata()
 {'bb.hold': '17'}
 >>> EntryLinks.from_metadata({"bb.hold": "17", "note": "free text"})
-EntryLinks(effective_at=None, idempotency=None, opens=None, hold=17, reverses=None)
+EntryLinks(effective_at=None, idempotency=None, opens=None, hold=17, reverses=None, approved=None)
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ _WITHDRAWAL = "WITHDRAWAL"
 
 MAX_SEQUENCE = 2**63 - 1
 
+KEY_NAME, DIGEST_NAME = "bb.idempotency_key", "bb.idempotency_digest"
+PROPOSAL_NAME, APPROVALS_NAME = "bb.proposal", "bb.approvals"
+
+COMPARISON_REMOVES = frozenset({KEY_NAME, DIGEST_NAME, PROPOSAL_NAME, APPROVALS_NAME})
+"""What an entry may say beyond the proposal that it carries out."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SEQUENCE = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
@@ -53,7 +59,8 @@ def _check_key(value: object) -> str:
     return check_identifier(value, name="idempotency_key")
 
 
-def _check_digest(value: object) -> str:
+def check_digest(value: object) -> str:
+    """Return SHA-256 in lower-case hex unchanged, or raise `InvalidMetadata`."""
     if not isinstance(value, str) or _DIGEST.fullmatch(value) is None:
         raise InvalidMetadata(f"digest {excerpt(value)} is not 64 lower-case hex digits")
     return value
@@ -70,7 +77,7 @@ class IdempotencyMark:
     """The key of a request, and SHA-256 of what was asked, in lower-case hex."""
 
     key: str = attrs.field(converter=_check_key)
-    digest: str = attrs.field(converter=_check_digest)
+    digest: str = attrs.field(converter=check_digest)
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +86,41 @@ class HoldTerms:
 
     payee: AccountKey | None = attrs.field(converter=_check_payee)
     expires_at: datetime | None = attrs.field(converter=_check_moment, default=None)
+
+
+def _check_digests(value: object) -> tuple[str, ...]:
+    if not isinstance(value, tuple):
+        raise InvalidType(f"approvals are a tuple of digests, not {type(value).__name__}")
+    digests = tuple(map(check_digest, value))
+    if not digests or list(digests) != sorted(set(digests)):
+        raise InvalidMetadata("approvals are sorted, each once, and at least one")
+    return digests
+
+
+def _check_cause(value: object) -> int:
+    sequence = _check_sequence(value)
+    if sequence is None:
+        raise InvalidMetadata("an approved entry follows from its proposal")
+    return sequence
+
+
+@attrs.frozen(kw_only=True)
+class ApprovedBy:
+    """What an entry was approved as: the line of the proposal, its hash, and those of the approvals, sorted.
+
+    The hash of a proposal is SHA-256 of the JCS of its payload, of an approval that of the JCS of its body,
+    both in lower-case hex.
+    """
+
+    sequence: int = attrs.field(converter=_check_cause)
+    proposal: str = attrs.field(converter=check_digest)
+    approvals: tuple[str, ...] = attrs.field(converter=_check_digests)
+
+
+def _check_approved(value: object) -> ApprovedBy | None:
+    if value is not None and type(value) is not ApprovedBy:
+        raise InvalidType(f"approved is an ApprovedBy or None, not {type(value).__name__}")
+    return value
 
 
 def _check_mark(value: object) -> IdempotencyMark | None:
@@ -98,7 +140,8 @@ class EntryLinks:
     """What ties an entry to a time, a request, or an earlier line.
 
     `effective_at` is when it counts (aware UTC), `opens` makes it the opening of a hold, `hold` pays
-    from or voids the hold of that sequence, `reverses` takes back the entry of that sequence.
+    from or voids the hold of that sequence, `reverses` takes back the entry of that sequence, `approved`
+    carries out a proposal.
     Raises `InvalidType`, `InvalidMetadata`, `InvalidTimestamp`.
     """
 
@@ -107,25 +150,30 @@ class EntryLinks:
     opens: HoldTerms | None = attrs.field(converter=_check_terms, default=None)
     hold: int | None = attrs.field(converter=_check_sequence, default=None)
     reverses: int | None = attrs.field(converter=_check_sequence, default=None)
+    approved: ApprovedBy | None = attrs.field(converter=_check_approved, default=None)
 
     def __attrs_post_init__(self) -> None:
         """Refuse an entry that would be two things at once."""
-        if sum(link is not None for link in (self.opens, self.hold, self.reverses)) > 1:
-            raise InvalidMetadata("an entry opens a hold, cites one, or reverses a line: one of these")
+        if sum(link is not None for link in (self.opens, self.hold, self.reverses, self.approved)) > 1:
+            raise InvalidMetadata(
+                "an entry opens a hold, cites one, reverses a line, or was proposed: one of these"
+            )
 
     @property
     def is_plain(self) -> bool:
         """Whether the entry follows from no other line and opens nothing."""
-        return self.opens is None and self.hold is None and self.reverses is None
+        return self.opens is None and self.hold is None and self.reverses is None and self.approved is None
 
     @property
     def cause(self) -> int | None:
         """The sequence of the line that the entry follows from."""
+        if self.approved is not None:
+            return self.approved.sequence
         return self.hold if self.hold is not None else self.reverses
 
-    def to_metadata(self) -> dict[str, str]:
+    def to_metadata(self) -> dict[str, JsonValue]:
         """Give the members that stand in the line."""
-        members: dict[str, str] = {}
+        members: dict[str, JsonValue] = {}
         if self.effective_at is not None:
             members["bb.effective_at"] = format_timestamp(self.effective_at)
         if self.opens is not None:
@@ -135,15 +183,22 @@ class EntryLinks:
         if self.hold is not None:
             members["bb.hold"] = str(self.hold)
         if self.idempotency is not None:
-            members["bb.idempotency_digest"] = self.idempotency.digest
-            members["bb.idempotency_key"] = self.idempotency.key
+            members[DIGEST_NAME] = self.idempotency.digest
+            members[KEY_NAME] = self.idempotency.key
         if self.reverses is not None:
             members["bb.reverses"] = str(self.reverses)
+        if self.approved is not None:
+            members[APPROVALS_NAME] = self.approved.approvals
+            members[PROPOSAL_NAME] = self.approved.proposal
         return members
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, JsonValue]) -> EntryLinks | None:
+    def from_metadata(
+        cls, metadata: Mapping[str, JsonValue], *, causality_id: str | None = None
+    ) -> EntryLinks | None:
         """Read the reserved members of a line's metadata; None when there are none.
+
+        An entry that was proposed names its proposal's line as its cause, and there only.
 
         Raises `InvalidMetadata` for a name that this version does not know, `InvalidValue` kinds for
         anything but the one spelling.
@@ -151,7 +206,7 @@ class EntryLinks:
         members = {name: value for name, value in metadata.items() if name.startswith(RESERVED_PREFIX)}
         if not members:
             return None
-        links = cls(**_read(dict(members)))
+        links = cls(**_read(dict(members), causality_id))
         if links.to_metadata() != members:
             raise InvalidMetadata("the metadata that the ledger writes is not spelled canonically")
         return links
@@ -161,14 +216,14 @@ NO_LINKS = EntryLinks()
 """Of an entry that stands for itself."""
 
 
-def _read(members: dict[str, JsonValue]) -> dict[str, object]:
+def _read(members: dict[str, JsonValue], causality_id: str | None) -> dict[str, object]:
     """Take known members out of what was read, one by one; what is left is unknown."""
     values: dict[str, object] = {}
     if "bb.effective_at" in members:
         values["effective_at"] = parse_timestamp(_text(members, "bb.effective_at"))
-    if "bb.idempotency_key" in members or "bb.idempotency_digest" in members:
+    if KEY_NAME in members or DIGEST_NAME in members:
         values["idempotency"] = IdempotencyMark(
-            key=_text(members, "bb.idempotency_key"), digest=_text(members, "bb.idempotency_digest")
+            key=_text(members, KEY_NAME), digest=_text(members, DIGEST_NAME)
         )
     if "bb.payee" in members:
         payee = _text(members, "bb.payee")
@@ -179,6 +234,12 @@ def _read(members: dict[str, JsonValue]) -> dict[str, object]:
     for name, field in (("bb.hold", "hold"), ("bb.reverses", "reverses")):
         if name in members:
             values[field] = _sequence(_text(members, name), name)
+    if PROPOSAL_NAME in members or APPROVALS_NAME in members:
+        values["approved"] = ApprovedBy(
+            sequence=None if causality_id is None else _sequence(causality_id, "cause"),
+            proposal=_text(members, PROPOSAL_NAME),
+            approvals=members.pop(APPROVALS_NAME, None),
+        )
     if members:
         raise InvalidMetadata(f"metadata.{min(members)} is not known to this version")
     return values

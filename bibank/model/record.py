@@ -11,15 +11,24 @@ import attrs
 from bibank.errors import InvalidType, excerpt
 from bibank.model.entry import BatchMark, JournalEntry
 from bibank.model.identifier import check_correlation_id, check_identifier
-from bibank.model.json_value import BODY_LIMITS, FrozenMap, freeze
+from bibank.model.json_value import BODY_LIMITS, FrozenMap, JsonValue, freeze
+from bibank.model.links import DIGEST_NAME, KEY_NAME, IdempotencyMark
 from bibank.model.signature import EntrySignature
 
 
 class RecordKind(Enum):
     """The kinds of record that the format knows. What a body may hold: `bibank.journal.records`."""
 
+    ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_FROZEN = "account_frozen"
+    ACCOUNT_REOPENED = "account_reopened"
+    APPROVAL = "approval"
+    ATTESTATION = "attestation"
     KEYRING_ADOPTED = "keyring_adopted"
     KEYRING_CHANGED = "keyring_changed"
+    LIMIT_SET = "limit_set"
+    OVERRIDE = "override"
+    PROPOSAL = "proposal"
     RECOVERY = "recovery"
     RULES_ADOPTED = "rules_adopted"
 
@@ -63,6 +72,25 @@ class JournalRecord:
     batch: BatchMark
     body: FrozenMap
     signatures: tuple[EntrySignature, ...] = ()
+
+
+def without_key(body: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Give a body without the idempotency key of its request, which nobody signs."""
+    if KEY_NAME not in body and DIGEST_NAME not in body:
+        return body
+    return FrozenMap({name: value for name, value in body.items() if name not in (KEY_NAME, DIGEST_NAME)})
+
+
+def key_of(body: Mapping[str, JsonValue]) -> IdempotencyMark | None:
+    """Read the idempotency key of a body; `InvalidValue` kinds for half of one."""
+    if KEY_NAME not in body and DIGEST_NAME not in body:
+        return None
+    return IdempotencyMark(key=body.get(KEY_NAME), digest=body.get(DIGEST_NAME))
+
+
+def with_record_key(record: UnsignedRecord, mark: IdempotencyMark) -> UnsignedRecord:
+    """Give the same record as the bearer of a request's key."""
+    return attrs.evolve(record, body={**record.body, KEY_NAME: mark.key, DIGEST_NAME: mark.digest})
 
 
 JournalLine = JournalEntry | JournalRecord

@@ -5,7 +5,7 @@ refused. It never reads a projection (phase 1, 5.3).
 
 >>> from bibank.risk.engine import RiskEngine
 >>> RiskEngine().rule_names
-('reversals/1', 'holds/1', 'sufficiency/1')
+('accounts/1', 'reversals/1', 'holds/1', 'sufficiency/1')
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bibank.errors import ConfigurationError, Refused, RuleFailed, RulesMismatch, excerpt
+from bibank.journal.account_records import ACCOUNTS_NAME
 from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Moves, Past
 from bibank.journal.link_book import LinkBook
@@ -22,6 +23,7 @@ from bibank.journal.rule_sets import RULE_NAME, AdoptedRule, RuleSet
 from bibank.model.entry import JournalEntry, TransactionIntent, UnsignedEntry
 from bibank.model.links import NO_LINKS
 from bibank.model.stamped import StampedLine
+from bibank.risk.account_terms import check_terms
 from bibank.risk.adoption import Supply
 from bibank.risk.holds import HOLDS_NAME, check_ended, check_holds
 from bibank.risk.reversals import check_reversal
@@ -29,7 +31,7 @@ from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
 from bibank.risk.view import RiskView, RuleState, Undoable
 
-BUILT_IN_NAMES = (REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
+BUILT_IN_NAMES = (ACCOUNTS_NAME, REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
 """The rules of every ledger, in the order in which they judge."""
 
 
@@ -39,7 +41,8 @@ _Judge = tuple[str, RiskRule, RuleState]
 class RiskEngine:
     """The gatekeeper of one ledger. Give each ledger an engine of its own.
 
-    `rules` are judged in order, after what every ledger has: reversals, holds, sufficiency. Raises
+    `rules` are judged in order, after what every ledger has: account terms, reversals, holds,
+    sufficiency. Raises
     `ConfigurationError` for a name that does not end in a version, or that appears twice.
     """
 
@@ -119,18 +122,25 @@ class RiskEngine:
                     return check_built_in(entry, moves, past, now=now)
         if not self._judges or entry.intent is TransactionIntent.GENESIS:
             return None  # the opening is the host's own decision, made when it creates the ledger
-        return self.ask(entry, moves, book, sequence=sequence, now=now)
+        return self.ask(entry, moves, book, past.links, sequence=sequence, now=now)
 
     def ask(
-        self, entry: UnsignedEntry, moves: Moves, book: AccountBook, *, sequence: int, now: datetime
+        self,
+        entry: UnsignedEntry,
+        moves: Moves,
+        book: AccountBook,
+        links: LinkBook,
+        *,
+        sequence: int,
+        now: datetime,
     ) -> Refused | None:
-        """Ask the host's or the adopted rules alone. Never raises."""
+        """Ask the host's or the adopted rules alone. Never raises. An override lets an entry pass a rule."""
         for name, rule, state in self._judges:
             mark = self.mark()
             try:
                 view = RiskView(book, moves, sequence=sequence, now=now, state=state)
                 refusal = rule.check(entry, view)
-                if refusal is not None:
+                if refusal is not None and not links.overrides.allows(entry, name, now=now):
                     return _as_refused(name, refusal)
             except Exception as error:  # noqa: BLE001 - whatever a rule raises is a refusal
                 return _failed(name, error)
@@ -242,8 +252,8 @@ class RiskEngine:
 
 def check_built_in(entry: UnsignedEntry, moves: Moves, past: Past, *, now: datetime) -> Refused | None:
     """Ask the rules that every ledger has."""
-    refused: Refused | None = None
-    if entry.links.reverses is not None:
+    refused: Refused | None = check_terms(moves)
+    if refused is None and entry.links.reverses is not None:
         refused = check_reversal(entry, past)
     if refused is None and entry.intent is not TransactionIntent.GENESIS:
         refused = check_holds(entry, moves, past, now=now)

@@ -36,7 +36,7 @@ def check_holds(entry: UnsignedEntry, moves: Moves, past: Past, *, now: datetime
                 advice=f"a time after {format_timestamp(now)} would pass",
             )
         return None
-    locked = next((account for account, _ in moves if account.klass.is_guarded), None)
+    locked = next((account for account, _ in moves if account.klass.is_locked), None)
     if locked is None:
         return None
     return HoldNotOpen(

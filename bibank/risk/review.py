@@ -67,7 +67,7 @@ class Review(Bystander):
         except InvalidInput as error:  # what a reader accepts may be refused as input by now
             self._note(entry.sequence, f"not asked: {error}")
             return
-        refusal = self._engine.ask(draft, moves, book, sequence=entry.sequence, now=entry.timestamp)
+        refusal = self._engine.ask(draft, moves, book, links, sequence=entry.sequence, now=entry.timestamp)
         if refusal is not None:
             self._note(entry.sequence, f"{refusal.rule}: {refusal}")
 
@@ -108,7 +108,7 @@ def _unsealed(entry: JournalEntry) -> UnsignedEntry:
         correlation_id=entry.correlation_id,
         postings=entry.postings,
         metadata=free,
-        links=EntryLinks.from_metadata(entry.metadata) or NO_LINKS,
+        links=EntryLinks.from_metadata(entry.metadata, causality_id=entry.causality_id) or NO_LINKS,
     )
     relation = entry.metadata.get(RELATED_TRADE)
     return tied_to_trade(draft, int(relation)) if isinstance(relation, str) else draft

@@ -16,22 +16,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bibank.keystore import from_environment, from_key_file, make_key_file
-    from bibank.model.keyring import (
-        Keyring,
-        KeyringChange,
-        KeyringKey,
-        KeyStatus,
-        NewKey,
-        Policy,
-        Purpose,
-        Role,
-    )
+    from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, NewKey
+    from bibank.model.policy import AdjustmentPurpose, ApprovalTerms, Policy, Purpose, Role
     from bibank.signing.dsse import Envelope
     from bibank.signing.keyfile import Cost
     from bibank.signing.signer import BatchSigner, Ed25519Signer, Signer
     from bibank.signing.verify import verify_ed25519
 
 __all__ = [
+    "AdjustmentPurpose",
+    "ApprovalTerms",
     "BatchSigner",
     "Cost",
     "Ed25519Signer",
@@ -54,8 +48,11 @@ __all__ = [
 _PLACES = {
     **dict.fromkeys(("from_environment", "from_key_file", "make_key_file"), "bibank.keystore"),
     **dict.fromkeys(
-        ("KeyStatus", "Keyring", "KeyringChange", "KeyringKey", "NewKey", "Policy", "Purpose", "Role"),
+        ("KeyStatus", "Keyring", "KeyringChange", "KeyringKey", "NewKey"),
         "bibank.model.keyring",
+    ),
+    **dict.fromkeys(
+        ("AdjustmentPurpose", "ApprovalTerms", "Policy", "Purpose", "Role"), "bibank.model.policy"
     ),
     **dict.fromkeys(("BatchSigner", "Ed25519Signer", "Signer"), "bibank.signing.signer"),
     "Cost": "bibank.signing.keyfile",

@@ -7,24 +7,19 @@ is looked up by signer id, public key and the line's sequence; what is not found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 import attrs
 
 from bibank.errors import InvalidValue, PinMismatch, excerpt
+from bibank.journal.authority import check_enough, refusal
+from bibank.journal.trust import InnerSignature
 from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
-from bibank.model.keyring import (
-    Keyring,
-    KeyringChange,
-    KeyringKey,
-    KeyStatus,
-    NewKey,
-    Policy,
-    Purpose,
-    Role,
-)
+from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, NewKey
+from bibank.model.policy import Policy, Purpose, Role
+from bibank.model.record import without_key
 from bibank.model.signature import EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import format_timestamp
 from bibank.signing.dsse import Envelope, payload_type, pre_authentication_encoding
@@ -110,6 +105,11 @@ class KeyringTrust:
         return other
 
     @property
+    def keyring(self) -> Keyring:
+        """The keyring in force for the next line."""
+        return self.current.keyring
+
+    @property
     def current(self) -> KeyringVersion:
         """The version in force for the next line."""
         return self.versions[-1]
@@ -149,19 +149,17 @@ class KeyringTrust:
             ),
         )
 
-    def authorised(self, body: Mapping[str, JsonValue], *, kind: str, purpose: Purpose) -> FrozenMap:
-        """Give the payload of an envelope that is signed as the policy of a purpose asks.
-
-        Raises `InvalidValue` for a signature by a key that is not active, for one that is wrong, and when
-        too few persons of the policy's role have signed.
-        """
-        envelope = Envelope.from_body(body, kind=kind)
-        if self.is_released:
-            return envelope.payload
-        keyring = self.current.keyring
-        known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
-        self._check_signed(envelope, known, purpose, what=kind)
-        return envelope.payload
+    def inspect(
+        self, body: Mapping[str, JsonValue], *, kind: str
+    ) -> tuple[FrozenMap, tuple[InnerSignature, ...]]:
+        """Give the payload of an envelope, and each signature with the key of the keyring that it names."""
+        envelope = Envelope.from_body(without_key(body), kind=kind)
+        known = {key.key_id: key for key in self.current.keyring.keys}
+        found = []
+        for key_id, raw in envelope.signatures:
+            key = known.get(key_id)
+            found.append(InnerSignature(key_id=key_id, key=key, holds=_holds(key, envelope, raw)))
+        return envelope.payload, tuple(found)
 
     def check(self, signatures: Sequence[EntrySignature], *, sequence: int) -> bool:
         """Demand that every key may sign this line; tell whether the line policy is satisfied."""
@@ -211,12 +209,14 @@ class KeyringTrust:
     def _index(self) -> None:
         """Keep at hand what every line asks for."""
         self.signed_from = NEVER
+        self.withdrawal_limits: Mapping[str, int] = {}
         self._by_public_key: dict[str, KeyringKey] = {}
         self._line_from = NEVER
         if self.versions:
             keyring = self.current.keyring
             self._by_public_key = {key.public_key: key for key in keyring.keys}
             self._line_policy, self._line_from = keyring.policies[Purpose.LINE], self.current.from_sequence
+            self.withdrawal_limits = keyring.policies[Purpose.ADJUSTMENT].withdrawal_limits
             if keyring.signs_lines and not self.is_released:
                 self.signed_from = self._line_policy.mandatory_from
         self._raw_keys = {public_key: bytes.fromhex(public_key) for public_key in self._by_public_key}
@@ -274,55 +274,40 @@ class KeyringTrust:
     def _check_authority(self, envelope: Envelope, change: KeyringChange) -> None:
         """Demand the signatures that the version in force asks for, and one by every added key."""
         keyring = self.current.keyring
-        known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
         added = {key.key_id: key for key in change.add}
-        missing = added.keys() - {key_id for key_id, _ in envelope.signatures}
-        self._check_signed(envelope, {**added, **known}, Purpose.KEYRING, what="change", missing=missing)
-
-    def _check_signed(
-        self,
-        envelope: Envelope,
-        known: Mapping[str, KeyringKey | NewKey],
-        purpose: Purpose,
-        *,
-        what: str,
-        missing: Collection[str] = (),
-    ) -> None:
-        """Demand that known keys signed an envelope, none of a list is missing, and enough of the keyring."""
-        keyring = self.current.keyring
-        for key_id, signature in envelope.signatures:
-            key = known.get(key_id)
-            if key is None:
-                raise InvalidValue(
-                    f"the {what} is signed by key {excerpt(key_id)}, which is not in the keyring"
-                )
-            if key.algorithm is SignatureAlgorithm.SECP256K1:
-                raise InvalidValue(
-                    f"key {key_id} is secp256k1, which is reserved, so its signature has failed"
-                )
-            if not verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature):
-                raise InvalidValue(f"the signature of key {key_id} on the {what} is wrong")
-        if missing:
-            raise InvalidValue(f"the added key {min(missing)} has not signed the change")
-        policy = keyring.policies[purpose]
-        role = authorising_role(keyring, purpose)
         signed = {key_id for key_id, _ in envelope.signatures}
-        persons = {
-            key.signer_id
-            for key in keyring.keys
-            if key.status is KeyStatus.ACTIVE and key.key_id in signed and role in key.roles
-        }
-        if keyring.keys and len(persons) < policy.threshold:
-            raise InvalidValue(
-                f"the {what} is signed by {len(persons)} {role.value} keys of the keyring, "
-                f"its policy asks for {policy.threshold}"
+        known = {key.key_id: key for key in keyring.keys if key.status is KeyStatus.ACTIVE}
+        for key_id, signature in envelope.signatures:
+            key = known.get(key_id) or added.get(key_id)
+            if key is None:
+                raise refusal(
+                    f"the change is signed by key {excerpt(key_id)}, which is not in the keyring",
+                    reason="unknown_key" if all(k.key_id != key_id for k in keyring.keys) else "inactive_key",
+                    advice="an active key of the keyring would pass",
+                )
+            if not _holds(key, envelope, signature):
+                reserved = key.algorithm is SignatureAlgorithm.SECP256K1
+                raise refusal(
+                    f"key {key_id} is secp256k1, which is reserved, so its signature has failed"
+                    if reserved
+                    else f"the signature of key {key_id} on the change is wrong",
+                    reason="bad_signature",
+                    advice="what was signed, as it was signed, would pass",
+                )
+        if added.keys() - signed:
+            raise refusal(
+                f"the added key {min(added.keys() - signed)} has not signed the change",
+                reason="too_few",
+                advice="every added key signs as well",
             )
+        check_enough(keyring, [known[key_id] for key_id in signed & known.keys()], Purpose.KEYRING, "change")
 
 
-def authorising_role(keyring: Keyring, purpose: Purpose = Purpose.KEYRING) -> Role:
-    """Tell which role decides on a purpose: the policy's, or the system until such a key was ever added."""
-    role = keyring.policies[purpose].role
-    return role if any(role in key.roles for key in keyring.keys) else Role.SYSTEM
+def _holds(key: KeyringKey | NewKey | None, envelope: Envelope, signature: bytes) -> bool:
+    """Verify a signature of an envelope; one under the reserved curve has failed."""
+    if key is None or key.algorithm is SignatureAlgorithm.SECP256K1:
+        return False
+    return verify_ed25519(bytes.fromhex(key.public_key), envelope.message, signature)
 
 
 def check_reachable(trust: KeyringTrust, fingerprint: str) -> None:

@@ -21,12 +21,15 @@ from bibank.cli.failures import (
     EXIT_INTERRUPTED,
     EXIT_OPERATOR,
 )
+from bibank.errors.refused import NOT_AUTHORISED_REASONS
+from bibank.journal.account_records import MAX_REASON_LENGTH, TRANSITIONS
 from bibank.journal.codec import MAX_BATCH_LINES, MAX_LINE_BYTES, MAX_NESTING
 from bibank.journal.intents import ADJUSTMENT_PURPOSES, FEE_KINDS, INTENT_TABLE, TRADE_FIELDS
 from bibank.journal.position import MAX_GROUP_BYTES
-from bibank.journal.records import MAX_SET_ASIDE
+from bibank.journal.records import MAX_SET_ASIDE, RECORD_TABLE
 from bibank.journal.rule_sets import MAX_RULES
 from bibank.model.account import AccountCategory
+from bibank.model.account_terms import AccountStatus
 from bibank.model.entry import MAX_DRAFT_BYTES, MAX_POSTINGS, MAX_REVERSAL_BYTES, MIN_POSTINGS
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, JsonLimits
@@ -159,12 +162,16 @@ def limits_table() -> str:
                 f"{MIN_POSTINGS} to {MAX_POSTINGS}; a genesis: none, or any number above 1",
             ),
             ("draft, as canonical JSON", f"{MAX_DRAFT_BYTES:,} bytes"),
-            ("draft that reverses another, as canonical JSON", f"{MAX_REVERSAL_BYTES:,} bytes"),
+            (
+                "draft that reverses another or carries out a proposal, as canonical JSON",
+                f"{MAX_REVERSAL_BYTES:,} bytes",
+            ),
             ("metadata of an entry", json(METADATA_LIMITS)),
             ("body of a record", json(BODY_LIMITS)),
             ("signatures on a line", f"{MAX_SIGNATURES}"),
             ("adopted set of rules", f"{MAX_RULES} rules"),
             ("data of a shipped rule, as canonical JSON", f"{MAX_RULE_DATA_BYTES:,} bytes"),
+            ("words that say why something was decided", f"{MAX_REASON_LENGTH:,} characters"),
             ("files of torn bytes in a recovery", f"1 to {MAX_SET_ASIDE}"),
             ("correlation id, idempotency key, trade id, subject", f"1 to {MAX_ID_LENGTH} characters"),
             ("id, asset, sub-account of a key", f"1 to {MAX_PART_LENGTH} characters each"),
@@ -230,12 +237,46 @@ def exit_codes_table() -> str:
     )
 
 
+def records_table() -> str:
+    """The record table: who signs inside each kind, what it is about, what it does."""
+    return _table(
+        ("record", "signed inside by", "about", "effect"),
+        (
+            (f"`{kind.value}`", rule.inner.value, rule.subject.value, rule.effect)
+            for kind, rule in RECORD_TABLE.items()
+        ),
+    )
+
+
+def reasons_table() -> str:
+    """Why somebody was not authorised."""
+    rows = sorted(NOT_AUTHORISED_REASONS.items())
+    return _table(("`reason`", "what it says"), ((f"`{name}`", text) for name, text in rows))
+
+
+def transitions_table() -> str:
+    """From which status of an account each decision leads to which."""
+    return _table(
+        ("record", *(f"from {status.value}" for status in AccountStatus)),
+        (
+            (
+                f"`{kind.value}`",
+                *(rows[status].value if status in rows else "refused" for status in AccountStatus),
+            )
+            for kind, rows in TRANSITIONS.items()
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands_table,
     "errors": errors_table,
     "exit-codes": exit_codes_table,
     "intents": intents_table,
     "limits": limits_table,
+    "reasons": reasons_table,
+    "records": records_table,
+    "transitions": transitions_table,
 }
 
 

@@ -162,7 +162,7 @@ def test_operators_decide_on_rules_once_there_is_one(home: Path) -> None:
         ledger.keyring.add(ANNA, roles=(Role.OPERATOR,), correlation_id="k")
         before = ledger.head
         for signers in ((), (Ed25519Signer(bytes(31) + b"x", signer_id="ANNA_OPS"),)):
-            with pytest.raises(bb.InvalidValue, match=r"policy asks for 1|not in the keyring"):
+            with pytest.raises(bb.NotAuthorised, match=r"policy asks for 1|not in the keyring"):
                 ledger.adopt_rules([SMALL], authorised_by=signers, correlation_id="r")
         assert (ledger.head, len(ledger.rules)) == (before, 0)
         ledger.commit(transfer("ALICE", "BOB", "6 USDT"))

@@ -12,7 +12,8 @@ from bibank.journal.genesis import keyring_hash
 from bibank.model.genesis import FORMAT, GenesisMark
 from bibank.model.json_value import METADATA_LIMITS as LIMITS
 from bibank.model.json_value import FrozenMap, canonical_text, freeze, thaw
-from bibank.model.keyring import Keyring, Purpose, Role
+from bibank.model.keyring import Keyring
+from bibank.model.policy import Purpose, Role
 from bibank.model.record import RecordKind, UnsignedRecord
 from bibank.testing.strategies import genesis_marks
 

@@ -28,7 +28,7 @@ from bibank.testing.strategies import histories
 from tests.journal.machines import ALICE, BOB, NOON, accept, found, founding, memory, outcome, propose, state
 from tests.risk.rules import Counting, Rule
 
-BUILT_IN = ("reversals/1", "holds/1", "sufficiency/1")
+BUILT_IN = ("accounts/1", "reversals/1", "holds/1", "sufficiency/1")
 """The rules of every ledger, in the order in which they judge."""
 
 

@@ -11,7 +11,8 @@ import bibank as bb
 from bibank import drafts
 from bibank.audit import audit_lines
 from bibank.journal.machine import LedgerMachine
-from bibank.model.keyring import Keyring, Role
+from bibank.model.keyring import Keyring
+from bibank.model.policy import Role
 from bibank.risk.engine import RiskEngine
 from bibank.signing import Ed25519Signer
 from bibank.signing.trust import KeyringTrust

@@ -11,7 +11,8 @@ import bibank as bb
 from bibank import signing
 from bibank.journal.machine import LedgerMachine
 from bibank.model.json_value import BODY_LIMITS, FrozenMap, freeze, thaw
-from bibank.model.keyring import SIGNED_POLICIES, key_id_of
+from bibank.model.keyring import key_id_of
+from bibank.model.policy import SIGNED_POLICIES
 from bibank.opening import founding
 from bibank.risk.engine import RiskEngine
 from bibank.signing import Keyring, KeyringChange, NewKey, Policy, Purpose, Role
@@ -50,7 +51,7 @@ BODIES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda body: body.update(version=True), "not spelled canonically"),
     (lambda body: body["policies"].pop("line"), "one policy for every purpose"),
     (lambda body: body["policies"]["line"].update(mandatory_from=2), "mandatory from line 1"),
-    (lambda body: body["policies"]["line"].update(mandatory_from=True), "not spelled canonically"),
+    (lambda body: body["policies"]["line"].update(mandatory_from=True), "mandatory from line 1"),
     (lambda body: body["policies"]["line"].update(threshold=2), "is 2, not 0 to 1"),
     (lambda body: body["policies"]["line"].pop("mandatory_from"), "a policy has exactly"),
     (lambda body: body["keys"].append(body["keys"][0]), "a key stands twice"),

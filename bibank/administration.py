@@ -1,0 +1,82 @@
+"""What is administered on a ledger beside its money: keys, rules, and what operators decide."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from bibank.commits import Commits
+from bibank.errors import StoreUnavailable
+from bibank.governance import Governance
+from bibank.home import Home
+from bibank.keyring import LedgerKeyring
+from bibank.model.record import JournalRecord
+from bibank.model.signature import SigningMode
+from bibank.risk.engine import RiskEngine
+from bibank.risk.rule import RiskRule
+from bibank.rule_adoption import adopt_rules
+from bibank.signing.signer import Signer
+from bibank.signing.trust import KeyringTrust, KeyringVersion
+
+logger = logging.getLogger("bibank")
+
+
+class Administration(Commits):
+    """Everything that decides about a ledger. Needs what a ledger is composed of."""
+
+    _trust: KeyringTrust
+    _engine: RiskEngine
+    _home: Home | None
+    _mode = SigningMode.ENTRY
+    """What a first key of an unsigned ledger will sign."""
+
+    @property
+    def keyring(self) -> LedgerKeyring:
+        """The trusted keys, and how they are changed."""
+        return LedgerKeyring(
+            self._committer,
+            self._trust,
+            trace=self._correlation_id,
+            mode=self._mode,
+            make_signer=self._home.next_signer if self._home is not None else None,
+            saved=self._save_keyring,
+        )
+
+    @property
+    def governance(self) -> Governance:
+        """What operators decide: freezes, floors, proposals and approvals, attestations, overrides."""
+        return Governance(self._committer, self._trust, self, trace=self._correlation_id)
+
+    def adopt_rules(
+        self,
+        rules: Sequence[RiskRule],
+        *,
+        authorised_by: Sequence[Signer] = (),
+        correlation_id: str | UUID | None = None,
+    ) -> JournalRecord:
+        """Put a set of rules in force, from the next line on, and write it down.
+
+        The set takes the place of the one before. Shipped rules are recorded with their data; of a
+        host's own, their names, and their `kind` and `to_data` where they have them. Who opens the ledger
+        for writing has to have the same set. It is signed as the keyring's policy for rules asks: by
+        `authorised_by`, or by the ledger's own key while no operator's key was ever added. Raises
+        `NotAuthorised` when signatures are missing, `ConfigurationError` for what is no set of rules.
+        """
+        return adopt_rules(
+            self._committer,
+            self._trust,
+            self._engine,
+            rules,
+            authorised_by=authorised_by,
+            correlation_id=self._trace(correlation_id),
+        )
+
+    def _save_keyring(self, version: KeyringVersion) -> None:
+        """Refresh the cache of the keyring. The journal has it already, so a failure is no reason to fail."""
+        if self._home is None:
+            return
+        try:
+            self._home.save_keyring(self._trust.ledger_id, version)
+        except StoreUnavailable as error:
+            logger.warning("%s; the next opening writes it again", error)
