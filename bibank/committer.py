@@ -79,20 +79,18 @@ class Committer:
         key was used for the same request gives what was committed then.
         """
         if any(type(draft) is UnsignedRecord for draft in batch.drafts):
-            return self._commit_alone(lambda _: batch, successor, batch.key)
+            return self._commit_alone(lambda _: batch, successor)
         sealed, group = self._seal(batch)
         if group is not None:
             self._queue.settle(group)
         return sealed
 
-    def commit_written(
-        self, write: Callable[[LedgerMachine], PreparedBatch], *, key: IdempotencyMark | None
-    ) -> Found:
+    def commit_written(self, write: Callable[[LedgerMachine], PreparedBatch]) -> Found:
         """Commit a batch with records that is written in sight of the state, while nothing else is under way.
 
-        `write` asks nobody and changes nothing. With a key that was used, it is not asked.
+        `write` asks nobody and changes nothing.
         """
-        return self._commit_alone(write, None, key)
+        return self._commit_alone(write, None)
 
     def commit_each(self, batches: Sequence[PreparedBatch]) -> list[Found | Refused]:
         """Commit many independent batches in as few write groups as they fit into."""
@@ -299,10 +297,7 @@ class Committer:
             raise StoreUnavailable(f"the store raised {type(error).__name__} when it was read") from error
 
     def _commit_alone(
-        self,
-        write: Callable[[LedgerMachine], PreparedBatch],
-        successor: LineSigner | None,
-        key: IdempotencyMark | None,
+        self, write: Callable[[LedgerMachine], PreparedBatch], successor: LineSigner | None
     ) -> Found:
         """Commit a batch with records in a group of its own, while nobody seals on top of it.
 
@@ -315,16 +310,13 @@ class Committer:
             queue.check_usable()
             queue.settle_all()
             queue.check_usable()  # what others wait for may have failed in a way that ends this ledger
-            found = self._find(key) if key is not None else None
-            if found is not None:
-                return found[0]
             if queue.recovered and self.machine.head.sequence:
                 self._record_recovery()
             batch = write(self.machine)
             try:
                 sealed, group = self._seal(batch, successor=successor)
-                assert group is not None, "the key was looked up under the same lock"
-                queue.settle(group)
+                if group is not None:  # otherwise it was committed before, under its key
+                    queue.settle(group)
             except BaseException as error:
                 if not isinstance(error, BibankError):  # what is sealed may change who signs
                     queue.poison = queue.poison or INTERRUPTED

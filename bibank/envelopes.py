@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from bibank.errors import InvalidMetadata, InvalidType, InvalidValue, UnknownSequence
-from bibank.journal.account_records import TRANSITIONS, check_floor, check_reason
+from bibank.journal.account_records import TRANSITIONS, check_floor, given_reason
+from bibank.journal.overrides import check_rule
 from bibank.journal.proposals import (
     check_fits,
     content_digest,
@@ -20,11 +21,12 @@ from bibank.journal.proposals import (
 from bibank.model.account import AccountKey
 from bibank.model.amount import SignedAmount
 from bibank.model.entry import UnsignedEntry
-from bibank.model.json_value import FrozenMap, JsonValue
+from bibank.model.json_value import BODY_LIMITS, FrozenMap, JsonValue, freeze
 from bibank.model.links import EntryLinks
 from bibank.model.record import JournalRecord, RecordKind
-from bibank.model.timestamp import format_timestamp
+from bibank.model.timestamp import check_utc, format_timestamp
 from bibank.queries import Queries
+from bibank.risk.engine import BUILT_IN_NAMES
 from bibank.signing.dsse import Envelope
 
 
@@ -47,7 +49,6 @@ class EnvelopeDrafts:
             raise InvalidValue(f"a {getattr(kind, 'value', kind)} is no decision about an account")
         if not isinstance(account, AccountKey):
             raise InvalidType(f"account is an AccountKey, not {type(account).__name__}")
-        check_reason(reason)
         members: dict[str, JsonValue] = {}
         if (floor is not None) is not (kind is RecordKind.LIMIT_SET):
             raise InvalidValue("a floor belongs to a limit_set, and only there")
@@ -58,9 +59,9 @@ class EnvelopeDrafts:
             "account": account.text,
             "ledger": self._queries.ledger_id,
             "previous": 0 if terms is None else terms.sequence,
-            "reason": reason,
+            "reason": given_reason(reason),
         }
-        return Envelope(kind=kind.value, payload=FrozenMap(members))
+        return Envelope(kind=kind.value, payload=freeze(members, BODY_LIMITS))
 
     def draft_proposal(self, entry: UnsignedEntry) -> Envelope:
         """Write a proposal as an envelope, for a signer elsewhere."""
@@ -89,7 +90,7 @@ class EnvelopeDrafts:
             "proposal": digest_of(payload_of(proposal)),
             "sequence": sequence,
         }
-        return Envelope(kind=RecordKind.APPROVAL.value, payload=FrozenMap(members))
+        return Envelope(kind=RecordKind.APPROVAL.value, payload=freeze(members, BODY_LIMITS))
 
     def _proposal(self, sequence: int) -> JournalRecord:
         record = self._queries.record(sequence)
@@ -104,7 +105,7 @@ class EnvelopeDrafts:
             "ledger": self._queries.ledger_id,
             "sequence": sequence,
         }
-        return Envelope(kind=RecordKind.ATTESTATION.value, payload=FrozenMap(members))
+        return Envelope(kind=RecordKind.ATTESTATION.value, payload=freeze(members, BODY_LIMITS))
 
     def draft_override(
         self, entry: UnsignedEntry, *, rule: str, expires_at: datetime, reason: str
@@ -112,15 +113,19 @@ class EnvelopeDrafts:
         """Write an override as an envelope, for signers elsewhere."""
         if not isinstance(entry, UnsignedEntry):
             raise InvalidType(f"an override is for an UnsignedEntry, not {type(entry).__name__}")
+        if check_rule(rule) in BUILT_IN_NAMES:
+            raise InvalidValue(
+                f"{rule} holds for every ledger; adopted rules and those of a host can be overridden"
+            )
         ledger_id = self._queries.ledger_id
         members: dict[str, JsonValue] = {
             "entry": content_digest(entry, ledger_id=ledger_id),
-            "expires_at": format_timestamp(expires_at),
+            "expires_at": format_timestamp(check_utc(expires_at)),
             "ledger": ledger_id,
-            "reason": check_reason(reason),
+            "reason": given_reason(reason),
             "rule": rule,
         }
-        return Envelope(kind=RecordKind.OVERRIDE.value, payload=FrozenMap(members))
+        return Envelope(kind=RecordKind.OVERRIDE.value, payload=freeze(members, BODY_LIMITS))
 
 
 def payload_of(record: JournalRecord) -> FrozenMap:

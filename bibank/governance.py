@@ -45,11 +45,12 @@ from bibank.calls import asked_of_drafts, mark_of
 from bibank.committer import Committer, Found
 from bibank.envelopes import EnvelopeDrafts, payload_of
 from bibank.errors import ConfigurationError, InvalidType, InvalidValue
-from bibank.journal.account_records import TRANSITIONS
+from bibank.journal.account_records import TRANSITIONS, given_reason
 from bibank.journal.approvals import approval_required, approvals_needed
 from bibank.journal.authority import refusal
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.machine import LedgerMachine
+from bibank.journal.overrides import check_rule
 from bibank.journal.proposals import (
     digest_of,
     read_proposal,
@@ -64,7 +65,7 @@ from bibank.model.keyring import Keyring, key_id_of
 from bibank.model.links import ApprovedBy, IdempotencyMark
 from bibank.model.policy import Purpose, Role
 from bibank.model.record import JournalLine, JournalRecord, RecordKind, UnsignedRecord
-from bibank.model.timestamp import format_timestamp
+from bibank.model.timestamp import check_utc, format_timestamp
 from bibank.opening import check_signers
 from bibank.queries import Queries, check_sequence
 from bibank.signing.dsse import Envelope
@@ -188,7 +189,11 @@ class Governance(EnvelopeDrafts):
         correlation_id: str | UUID | None,
         key: str | UUID | None,
     ) -> JournalRecord:
-        asked = {"account": str(account), "floor": None if floor is None else str(floor), "reason": reason}
+        asked = {
+            "account": str(account),
+            "floor": None if floor is None else str(floor),
+            "reason": given_reason(reason),
+        }
         return self._signed_by_many(
             lambda: self.draft_decision(kind, account, reason=reason, floor=floor),
             authorised_by,
@@ -302,11 +307,13 @@ class Governance(EnvelopeDrafts):
         The entry is known by its whole content, correlation id included, and is committed afterwards like
         any other. Rules of the host and adopted rules can be overridden; what every ledger has cannot.
         """
+        if not isinstance(entry, UnsignedEntry):
+            raise InvalidType(f"an override is for an UnsignedEntry, not {type(entry).__name__}")
         asked = {
             **asked_of_drafts((entry,)),
-            "expires_at": format_timestamp(expires_at),
-            "reason": reason,
-            "rule": rule,
+            "expires_at": format_timestamp(check_utc(expires_at)),
+            "reason": given_reason(reason),
+            "rule": check_rule(rule),
             "verb": "override",
         }
         return self._signed_by_many(
@@ -389,7 +396,7 @@ class Governance(EnvelopeDrafts):
             )
             return PreparedBatch((record, proposed.draft(approved)), key=mark)
 
-        return self._committer.commit_written(write, key=mark)
+        return self._committer.commit_written(write)
 
     def _check_attested(self, payload: FrozenMap) -> None:
         """Demand that what is attested is the line that stands there."""

@@ -19,7 +19,7 @@ from bibank.model.account import AVAILABLE, LOCKED, AccountKey
 from bibank.model.account_terms import AccountStatus, AccountTerms
 from bibank.model.amount import SignedAmount
 from bibank.model.json_members import exact_members
-from bibank.model.json_value import FrozenMap, JsonValue
+from bibank.model.json_value import FrozenMap, JsonValue, check_clean_text
 from bibank.model.record import RecordKind
 
 MAX_REASON_LENGTH = 1024
@@ -80,6 +80,13 @@ def check_reason(reason: object) -> str:
     if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_REASON_LENGTH:
         raise InvalidValue(f"the reason says why, in 1 to {MAX_REASON_LENGTH} characters")
     return reason
+
+
+def given_reason(reason: object) -> str:
+    """Take a reason as it is given: `InvalidMetadata` for what is no clean text, besides."""
+    text = check_reason(reason)
+    check_clean_text(text, what="the reason")
+    return text
 
 
 def _read_floor(account: AccountKey, value: JsonValue) -> SignedAmount:

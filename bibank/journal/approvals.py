@@ -21,7 +21,7 @@ from bibank.journal.proposals import content_digest, digest_of, expiry, read_pro
 from bibank.model.account import AccountCategory, Side
 from bibank.model.entry import JournalEntry, Posting, TransactionIntent, UnsignedEntry
 from bibank.model.json_value import FrozenMap
-from bibank.model.keyring import Keyring, KeyringKey, KeyStatus
+from bibank.model.keyring import Keyring, KeyringKey
 from bibank.model.links import ApprovedBy, EntryLinks
 from bibank.model.policy import AdjustmentPurpose, Policy, Purpose, Role
 from bibank.model.proposal import Proposal
@@ -55,9 +55,9 @@ class OpenProposal:
     approvals: tuple[Approval, ...] = ()
 
     def standing(self, keyring: Keyring) -> tuple[Approval, ...]:
-        """Give the approvals whose keys are in force."""
-        active = {key.key_id for key in keyring.keys if key.status is KeyStatus.ACTIVE}
-        return tuple(approval for approval in self.approvals if approval.key_id in active)
+        """Give the approvals whose keys are in force, and have the role that is asked for."""
+        able = {key.key_id for key in keyring.active(keyring.policies[Purpose.ADJUSTMENT].role)}
+        return tuple(approval for approval in self.approvals if approval.key_id in able)
 
 
 class ApprovalBook:

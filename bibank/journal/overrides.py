@@ -40,9 +40,8 @@ def read_override(payload: JsonValue) -> Override:
     """Read the payload of an override; `InvalidValue` kinds for anything else."""
     members = exact_members(payload, {"entry", "expires_at", "ledger", "reason", "rule"}, "override")
     check_reason(members["reason"])
-    rule, expires_at, ledger_id = members["rule"], members["expires_at"], members["ledger"]
-    if not isinstance(rule, str) or RULE_NAME.fullmatch(rule) is None:
-        raise InvalidValue(f"rule {excerpt(rule)} does not look like 'daily-limit/1'")
+    rule = check_rule(members["rule"])
+    expires_at, ledger_id = members["expires_at"], members["ledger"]
     if not isinstance(expires_at, str) or not isinstance(ledger_id, str):
         raise InvalidValue("expires_at and ledger are texts")
     return Override(
@@ -51,6 +50,13 @@ def read_override(payload: JsonValue) -> Override:
         rule=rule,
         expires_at=parse_timestamp(expires_at),
     )
+
+
+def check_rule(rule: object) -> str:
+    """Return the name of a rule unchanged; `InvalidValue` for what is none."""
+    if not isinstance(rule, str) or RULE_NAME.fullmatch(rule) is None:
+        raise InvalidValue(f"rule {excerpt(rule)} does not look like 'daily-limit/1'")
+    return rule
 
 
 class OverrideBook:
