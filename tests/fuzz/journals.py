@@ -6,6 +6,7 @@ hashed and signed anew by :func:`relinked`, as an attacker with all the keys wou
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,18 @@ import attrs
 
 from bibank.store.jsonl.files import FileStat
 from bibank.store.jsonl.head import EMPTY, HEAD_NAME, HeadMark, encode_slot
-from tests.signing.forge import ANNA, BERT, NEXT, OWN, Key, envelope, fingerprint_of, signature
+from tests.signing.forge import (
+    ANNA,
+    ANNA_AGAIN,
+    BERT,
+    NEXT,
+    OWN,
+    Key,
+    envelope,
+    fingerprint_of,
+    pae,
+    signature,
+)
 from tests.store.journals import DAYS, counted_bytes
 
 DAY_BREAK = b"\f"
@@ -42,7 +54,7 @@ class _CountedKey(Key):
         return counted_bytes(32)
 
 
-KEYS = {key.public_key: key for key in (OWN, NEXT, ANNA, BERT, _CountedKey(0))}
+KEYS = {key.public_key: key for key in (OWN, NEXT, ANNA, BERT, ANNA_AGAIN, _CountedKey(0))}
 KEYS_BY_ID = {key.key_id: key for key in KEYS.values()}
 
 
@@ -116,6 +128,8 @@ class Relinker:
     ledger_id: str = ""
     fingerprint: str = ""
     head: Line | None = None
+    proposals: dict[int, str] = attrs.field(factory=dict)
+    approvals: dict[int, list[str]] = attrs.field(factory=dict)
 
     def line(self, data: bytes) -> bytes:
         """Number, link, hash and sign one line; give it unchanged when it cannot be read."""
@@ -138,6 +152,12 @@ class Relinker:
             line["subject"] = line["body"]["ledger"] = self.ledger_id
         if line.get("record") == "keyring_changed":
             self._sign_change(line)
+        elif "payload" in line.get("body", {}):
+            self._sign_word(line)
+        elif "bb.proposal" in line.get("metadata", {}):
+            cited = int(line["causality_id"])
+            line["metadata"]["bb.proposal"] = self.proposals[cited]
+            line["metadata"]["bb.approvals"] = sorted(self.approvals[cited])
         bare = {name: value for name, value in line.items() if name not in ("hash", "signatures")}
         line["hash"] = hashlib.sha256(spell({**bare, "ledger": self.ledger_id})).hexdigest()
         if "signatures" in line:
@@ -152,6 +172,24 @@ class Relinker:
             if key is not None and len(claim["sig"]) == _BASE64_DIGITS:
                 claim["sig"] = envelope(payload, (key,))["signatures"][0]["sig"]
         self.fingerprint = fingerprint_of(self.fingerprint, payload["change"])
+
+    def _sign_word(self, line: Line) -> None:
+        """Sign what people sign in a record anew, and let approvals be of the proposals as they are now."""
+        body = line["body"]
+        payload = body["payload"]
+        payload["ledger"] = self.ledger_id
+        if line["record"] == "approval":
+            payload["proposal"] = self.proposals.get(payload["sequence"], payload["proposal"])
+        for claim in body["signatures"]:
+            key = KEYS_BY_ID.get(claim["keyid"])
+            if key is not None and len(claim["sig"]) == _BASE64_DIGITS:
+                claim["sig"] = base64.b64encode(key.sign(pae(line["record"], spell(payload)))).decode()
+        if line["record"] == "proposal":
+            self.proposals[line["sequence"]] = hashlib.sha256(spell(payload)).hexdigest()
+        elif line["record"] == "approval":
+            signed = {name: body[name] for name in ("payload", "payloadType", "signatures")}
+            digest = hashlib.sha256(spell(signed)).hexdigest()
+            self.approvals.setdefault(payload["sequence"], []).append(digest)
 
     def _signed(self, line: Line, claim: Line) -> Line:
         key = KEYS.get(claim["public_key"])

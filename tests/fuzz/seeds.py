@@ -8,21 +8,27 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from unittest import mock
 
 import attrs
 
+import bibank as bb
+from bibank import drafts
 from bibank.model.keyring import Keyring
 from bibank.signing import keyfile
 from bibank.signing.keyfile import Cost, Secret
 from bibank.store.jsonl.head import HeadMark, encode_slot
 from tests.fuzz.journals import join_days, spell, spell_line
 from tests.fuzz.targets import CORPUS, PASSPHRASE, cheap_derivation
-from tests.signing.forge import write_books, write_rotated
-from tests.store.journals import DAYS, counted_bytes, day_files, write_journal
+from tests.signing.forge import ANNA, BERT, OWN, write_books, write_rotated
+from tests.store.journals import DAYS, StillClock, counted_bytes, day_files, write_journal
 
 Files = dict[str, bytes]
+
+_WORDS = ("proposal", "approval", "account_frozen", "limit_set", "attestation", "override")
+"""Records that people sign."""
 
 ALICE = "LIAB:USER:ALICE:USDT:AVAILABLE"
 
@@ -34,7 +40,9 @@ def journals(scratch: Path) -> Files:
     write_rotated(scratch / "signed")
     write_rotated(scratch / "covered", mode="group")
     write_books(scratch / "books")
-    days = {name: day_files(scratch / name) for name in ("unsigned", "days", "signed", "covered", "books")}
+    write_governed(scratch / "governed")
+    names = ("unsigned", "days", "signed", "covered", "books", "governed")
+    days = {name: day_files(scratch / name) for name in names}
     unsigned, books = days["unsigned"], join_days(days["books"])
     whole = join_days(unsigned)
     first, second, third = (unsigned[name] for name in sorted(unsigned))
@@ -44,6 +52,7 @@ def journals(scratch: Path) -> Files:
         "whole-unsigned": whole,
         "whole-three-days": join_days(days["days"]),
         "whole-signed": join_days(days["signed"]),
+        "whole-governed": join_days(days["governed"]),
         "whole-covered": join_days(days["covered"]),
         "empty": b"",
         "one-newline": b"\n",
@@ -79,6 +88,37 @@ def journals(scratch: Path) -> Files:
     }
 
 
+def write_governed(home: Path) -> None:
+    """Write a journal with a freeze, a proposal, its approvals and its entry, an attestation, an override."""
+    with bb.Ledger.create(
+        home,
+        opening={"USDT": "9"},
+        signer=OWN.signer,
+        clock=StillClock(),
+        durability="none",
+        entropy=counted_bytes,
+    ) as opened:
+        ledger = opened.bind(correlation_id="g")
+        anna, bert = ANNA.signer, BERT.signer
+        for signer in (anna, bert):
+            ledger.keyring.add(signer, roles=(bb.Role.OPERATOR,), authorised_by=(anna,))
+        deposit = ledger.deposit("ALICE", "5 USDT")
+        account = bb.AccountKey(ALICE)
+        postings = [bb.Posting.debit(account, 4), bb.Posting.credit("ASSET:SYSTEM:VAULT:USDT:MAIN", 4)]
+        correction = drafts.adjustment(
+            postings, purpose=bb.AdjustmentPurpose.CORRECTION, reason="typed", correlation_id="g"
+        )
+        govern = ledger.governance
+        proposal = govern.propose(correction, idempotency_key="p")
+        for signer in (anna, bert):
+            govern.approve(proposal.sequence, signer)
+        govern.freeze(account, reason="court", authorised_by=(anna,))
+        govern.limit(account, floor=-1, reason="credit", authorised_by=(anna,))
+        govern.attest(deposit.sequence, bert)
+        until = StillClock().now() + timedelta(days=1)
+        govern.override(correction, rule="a/1", expires_at=until, reason="once", authorised_by=(anna,))
+
+
 def signature_of(line: bytes) -> bytes:
     """Give the hex digits of a line's signature."""
     return json.loads(line)["signatures"][0]["signature"].encode()  # type: ignore[no-any-return]  # it is text
@@ -87,6 +127,9 @@ def signature_of(line: bytes) -> bytes:
 def lines(scratch: Path) -> Files:
     """One line of every kind, and each of them spelled wrongly in one way."""
     signed = next(iter(day_files(scratch / "signed").values())).splitlines()
+    governed = next(iter(day_files(scratch / "governed").values())).splitlines()
+    records = {json.loads(line)["record"]: line for line in governed if b'"record":' in line}
+    words = {kind.replace("_", "-"): records[kind] for kind in _WORDS}
     everyday, change = signed[3], next(line for line in signed if b"keyring_changed" in line)
     bare = json.loads(everyday)
     del bare["signatures"]
@@ -109,6 +152,8 @@ def lines(scratch: Path) -> Files:
         "with-a-cause": spell_line({**bare, "causality_id": "3"}),
         "four-legs": spell_line({**bare, "postings": [leg, leg, *bare["postings"][1:] * 2]}),
         "trade": spell_line({**bare, "intent": "trade", "metadata": {"trade_id": "t", "base_asset": "BTC"}}),
+        **words,
+        "adjustment-approved": next(line for line in governed if b'"bb.proposal"' in line),
         "adjustment": spell_line(
             {
                 **bare,
