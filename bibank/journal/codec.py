@@ -183,9 +183,10 @@ def _build_entry(members: dict[str, Any]) -> JournalEntry:
     intent = _pick(_INTENTS, members["intent"], "intent")
     postings = tuple(map(_build_posting, _expect(members["postings"], list, "postings")))
     metadata = read_metadata(members["metadata"])
-    check_structure(intent, postings, metadata, causality_id=members["causality_id"])
+    common = _common(members)
+    check_structure(intent, postings, metadata, causality_id=common["causality_id"])
     return JournalEntry(
-        **_common(members),
+        **common,
         intent=intent,
         postings=postings,
         metadata=metadata,

@@ -56,6 +56,8 @@ class Parsed(NamedTuple):
     """The files of torn bytes that it records."""
 
     intent: str
+    record: str
+    subject: str
     cause: str | None
     links: tuple[tuple[str, str], ...]
     """What the ledger wrote into its metadata."""
@@ -81,6 +83,8 @@ def parsed(line: bytes) -> Parsed:
         changes=tuple(changes),
         recovers=tuple(found["file"] for found in recovers),
         intent=members.get("intent", ""),
+        record=members.get("record", ""),
+        subject=members.get("subject", ""),
         cause=members["causality_id"],
         links=tuple(
             (name, text) for name, text in members.get("metadata", {}).items() if name.startswith("bb.")
@@ -129,6 +133,26 @@ def naive_holds(lines: tuple[bytes, ...]) -> list[int]:
         if "bb.hold" in links:
             ended.add(int(links["bb.hold"]))
     return sorted(opened - ended)
+
+
+@lru_cache(maxsize=4096)
+def check_decisions(lines: tuple[bytes, ...]) -> tuple[list[str], list[int]]:
+    """Name the frozen accounts and the open proposals; demand that each approved entry has its approval."""
+    frozen: dict[str, None] = {}
+    proposals: dict[str, None] = {}
+    for number, line in enumerate(map(parsed, lines)):
+        if line.record == "account_frozen":
+            frozen[line.subject] = None
+        elif line.record == "account_reopened":
+            del frozen[line.subject]
+        elif line.record == "proposal":
+            proposals[str(line.sequence)] = None
+        elif line.intent == "adjustment":
+            before = parsed(lines[number - 1])
+            together = before.mark == line.mark and (before.record, before.cause) == ("approval", line.cause)
+            demand(together, f"adjustment {line.sequence} lost its approval")
+            del proposals[str(line.cause)]
+    return sorted(frozen), list(map(int, proposals))
 
 
 @lru_cache(maxsize=4096)
@@ -221,6 +245,9 @@ def check_ledger(ledger: bb.Ledger, disk: Disk, promise: Promise) -> tuple[bytes
     demand(balances == naive_balances(lines), "the balances are not those of the lines")
     demand([hold.id for hold in ledger.holds()] == naive_holds(lines), "the open holds are others")
     check_fees(lines)
+    frozen = [row.account.text for row in ledger.account_terms() if row.status is bb.AccountStatus.FROZEN]
+    proposals = [row.sequence for row in ledger.pending()]
+    demand((frozen, proposals) == check_decisions(lines), "what was decided is not what the lines say")
     check_recorded(disk, lines)
     return lines
 

@@ -15,12 +15,18 @@ from typing import Literal
 import attrs
 
 import bibank as bb
+from bibank import drafts
 from bibank.batch import Item
 from bibank.signing import Ed25519Signer, Signer
 from bibank.store.jsonl.plan import plan_journal
 from bibank.store.jsonl.writer import JsonlStore
 from bibank.testing.faults import SimulatedFiles
 from tests.store.journals import DAYS, SIGNER, StillClock, counted_bytes, deposit, transfer
+
+OPERATORS = tuple(
+    Ed25519Signer(bytes([number]) * 32, signer_id=name) for number, name in ((7, "ANNA_OPS"), (8, "BERT_OPS"))
+)
+"""Two people who approve together."""
 
 OTHER_SIGNER = Ed25519Signer(bytes(range(32, 64)), signer_id="SYSTEM")
 """The key that a rotation changes to."""
@@ -205,6 +211,44 @@ def trading(files: SimulatedFiles, setting: Setting) -> None:
         promised(files, ledger)
 
 
+def governing(files: SimulatedFiles, setting: Setting) -> None:
+    """Freeze, be refused, propose, approve twice, attest, reopen, and propose something that stays open."""
+    with working(files, setting) as plain:
+        ledger = plain.bind(correlation_id="g")
+        for operator in OPERATORS:
+            ledger.keyring.add(operator, roles=(bb.Role.OPERATOR,), authorised_by=OPERATORS[:1])
+            promised(files, ledger)
+        ledger.deposit("A", "5 USDT")
+        promised(files, ledger)
+        decide, frozen = ledger.governance, bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
+        decide.freeze(frozen, reason="court", authorised_by=OPERATORS[:1])
+        promised(files, ledger)
+        with suppress(bb.Refused):
+            ledger.commit(transfer("A", "B", "1 USDT"))
+        correction = adjustment("EQUITY:SYSTEM:CAPITAL:USDT:MAIN", "LIAB:USER:B:USDT:AVAILABLE")
+        proposal = decide.propose(correction, idempotency_key="p")
+        promised(files, ledger)
+        for operator in OPERATORS:
+            decide.approve(proposal.sequence, operator)
+            promised(files, ledger)
+        decide.attest(1, OPERATORS[0])
+        promised(files, ledger)
+        decide.reopen(frozen, reason="lifted", authorised_by=OPERATORS[1:])
+        promised(files, ledger)
+        decide.approve(decide.propose(correction).sequence, OPERATORS[0])
+        promised(files, ledger)
+
+
+def adjustment(debit: str, credit: str) -> bb.UnsignedEntry:
+    """Correct one unit from one account to another."""
+    return drafts.adjustment(
+        [bb.Posting.debit(debit, 1), bb.Posting.credit(credit, 1)],
+        purpose=bb.AdjustmentPurpose.CORRECTION,
+        reason="it was typed wrongly",
+        correlation_id="g",
+    )
+
+
 def days(files: SimulatedFiles, setting: Setting) -> None:
     """Commit over three days, with a restart between two of them, and the clock set back in the end."""
     clock = StillClock(setting.day)
@@ -294,6 +338,10 @@ WORKLOADS = (
     *(
         Workload(name=f"trading, {label}", setting=SETTINGS[label], work=trading)
         for label in ("unsigned", "group signed, appended")
+    ),
+    *(
+        Workload(name=f"governing, {label}", setting=SETTINGS[label], work=governing)
+        for label in ("signed", "group signed, appended")
     ),
     *(
         Workload(name=f"rotation, {label}", setting=setting, work=rotation)
