@@ -22,7 +22,7 @@ from bibank.errors import ConfigurationError, InvalidValue
 from bibank.journal.batches import PreparedBatch
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import KeyringChange, KeyringKey, key_id_of
-from bibank.model.policy import SIGNED_POLICIES, Purpose, Role
+from bibank.model.policy import SIGNED_POLICIES, ApprovalTerms, Purpose, Role
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
 from bibank.model.signature import SigningMode
 from bibank.model.table import Table
@@ -41,6 +41,8 @@ class PolicyRow:
     role: Role
     threshold: int
     mandatory_from: int
+    approvals: ApprovalTerms | None
+    """What the policy for adjustments says further."""
 
 
 class LedgerKeyring:
@@ -96,6 +98,7 @@ class LedgerKeyring:
                 role=policy.role,
                 threshold=policy.threshold,
                 mandatory_from=policy.mandatory_from,
+                approvals=policy.approvals,
             )
             for purpose, policy in self._current().keyring.policies.items()
         ]

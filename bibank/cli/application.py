@@ -11,14 +11,16 @@ from typing import Any, NoReturn
 
 import click
 
+from bibank.cli.accounts import close, freeze, limit, reopen, terms
 from bibank.cli.demo import demo
 from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OUTCOME_UNKNOWN, report
+from bibank.cli.governing import approve, pending, propose, sign
 from bibank.cli.holding import hold
 from bibank.cli.keyring import keyring
 from bibank.cli.keys import keygen
 from bibank.cli.money import deposit, init, reverse, transfer, withdraw
 from bibank.cli.output import note
-from bibank.cli.reading import audit, balance, doctor, entries, replay
+from bibank.cli.reading import audit, balance, doctor, entries, records, replay
 from bibank.cli.settings import HOME_VARIABLE, Settings, global_options
 from bibank.cli.trading import fee, trade
 
@@ -106,8 +108,18 @@ for command in (
     fee,
     hold,
     reverse,
+    propose,
+    pending,
+    approve,
+    sign,
+    freeze,
+    reopen,
+    close,
+    limit,
+    terms,
     balance,
     entries,
+    records,
     replay,
     audit,
     doctor,

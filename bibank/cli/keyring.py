@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -11,12 +11,19 @@ import click
 from bibank.cli.correlation import correlation_option, named
 from bibank.cli.output import note, print_json, print_table
 from bibank.cli.settings import Settings, global_options, pass_settings
-from bibank.cli.signers import key_path, ledger_signer, load_signer, load_signers
+from bibank.cli.signers import (
+    authorise_option,
+    key_path,
+    ledger_signer,
+    load_signer,
+    load_signers,
+    signed_by_option,
+)
 from bibank.journal.gate import Bystander
 from bibank.keyring import LedgerKeyring
 from bibank.ledger import Ledger
 from bibank.model.keyring import KeyringKey
-from bibank.model.policy import Role
+from bibank.model.policy import AdjustmentPurpose, Policy, Purpose, Role
 from bibank.model.record import JournalRecord
 from bibank.model.table import plain
 from bibank.opening import accept_all
@@ -27,24 +34,12 @@ T = TypeVar("T")
 
 _KEY_COLUMNS = ("signer", "key id", "roles", "lines", "status", "algorithm", "public key")
 _POLICY_COLUMNS = ("purpose", "role", "threshold", "from line")
+_APPROVAL_COLUMNS = ("entry", "approvals")
 
 
 def _changing(command: Callable[Concatenate[Settings, P], T]) -> Callable[P, T]:
     """Add the options of every command that changes the keyring."""
-    authorise = click.option(
-        "--authorise",
-        type=key_path,
-        multiple=True,
-        metavar="FILE",
-        help="Key file of somebody who agrees to the change; repeatable.",
-    )
-    signed_by = click.option(
-        "--signed-by",
-        type=key_path,
-        metavar="FILE",
-        help="The ledger's own key, where the home does not hold it.",
-    )
-    return authorise(signed_by(correlation_option(pass_settings(command))))
+    return authorise_option(signed_by_option(correlation_option(pass_settings(command))))
 
 
 @click.group()
@@ -80,6 +75,11 @@ def show(settings: Settings) -> None:
         for purpose, policy in current.keyring.policies.items()
     )
     print_table(_POLICY_COLUMNS, policies, right=frozenset(_POLICY_COLUMNS[2:]))
+    adjustments = current.keyring.policies[Purpose.ADJUSTMENT]
+    if adjustments.approvals is not None:
+        click.echo()
+        print_table(_APPROVAL_COLUMNS, _approval_cells(adjustments), right=frozenset({"approvals"}))
+        click.echo(f"a proposal waits for them for {adjustments.expiry_seconds} seconds")
 
 
 def _as_json(trust: KeyringTrust) -> dict[str, object]:
@@ -91,10 +91,24 @@ def _as_json(trust: KeyringTrust) -> dict[str, object]:
         "from_sequence": current.from_sequence,
         "keys": [{"key_id": key.key_id, **plain(key)} for key in current.keyring.keys],
         "policies": [
-            {"purpose": purpose.value, **plain(policy)}
+            {
+                "purpose": purpose.value,
+                "role": policy.role.value,
+                "threshold": policy.threshold,
+                "mandatory_from": policy.mandatory_from,
+                "approvals": None if policy.approvals is None else plain(policy.approvals.to_body()),
+            }
             for purpose, policy in current.keyring.policies.items()
         ],
     }
+
+
+def _approval_cells(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Say how many approvals each purpose of an adjustment needs, and a withdrawal above its sum."""
+    for purpose in AdjustmentPurpose:
+        yield f"adjustment for {purpose.value}", str(policy.approvals_for(purpose))
+    for money in policy.approvals.withdrawals_above if policy.approvals is not None else ():
+        yield f"withdrawal above {money}", str(policy.approvals_for(None))
 
 
 def _key_cells(key: KeyringKey) -> tuple[str, ...]:

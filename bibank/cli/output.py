@@ -9,9 +9,11 @@ from itertools import islice
 import click
 
 from bibank.cli.settings import Settings
+from bibank.journal.proposals import read_proposal
 from bibank.model.account import AVAILABLE, AccountKey, Side
-from bibank.model.entry import JournalEntry, Posting
-from bibank.model.table import plain
+from bibank.model.entry import JournalEntry, Posting, TransactionIntent
+from bibank.model.json_value import FrozenMap
+from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.timestamp import format_timestamp
 
 _TABLE_CHUNK = 500
@@ -55,13 +57,44 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         chunk = list(islice(remaining, _TABLE_CHUNK))
 
 
-def print_entry(entry: JournalEntry, settings: Settings) -> None:
-    """Print one committed entry."""
-    if settings.as_json:
-        print_json(plain(entry))
-        return
-    click.echo(f"line {entry.sequence}: {entry.intent.value} {short_postings(entry.postings)}")
-    click.echo(f"{format_timestamp(entry.timestamp)} {entry.hash}")
+def print_line(line: JournalLine) -> None:
+    """Print one committed line for a person."""
+    if isinstance(line, JournalEntry):
+        text = short_entry(line.intent, line.postings)
+    else:
+        text = short_record(line)
+    click.echo(f"line {line.sequence}: {text}")
+    click.echo(f"{format_timestamp(line.timestamp)} {line.hash}")
+
+
+def short_entry(intent: TransactionIntent, postings: Sequence[Posting]) -> str:
+    """Say what an entry does, or would do."""
+    return f"{intent.value} {short_postings(postings)}"
+
+
+def short_record(record: JournalRecord) -> str:
+    """Say what a record decides, and who or which account it is about."""
+    kind, subject, body = record.kind, record.subject, record.body
+    payload = body.get("payload")
+    if not isinstance(payload, FrozenMap):
+        return f"{kind.value} {subject}"
+    match kind:
+        case RecordKind.PROPOSAL:
+            proposed = read_proposal(payload)
+            return f"proposal by {subject}: {short_entry(proposed.intent, proposed.postings)}"
+        case RecordKind.APPROVAL | RecordKind.ATTESTATION:
+            return f"{kind.value} of line {payload['sequence']} by {subject}"
+        case RecordKind.LIMIT_SET:
+            return f"{kind.value} {subject}: floor {payload['floor']}"
+        case RecordKind.OVERRIDE:
+            return f"{kind.value} of {payload['rule']} until {payload['expires_at']}"
+        case _:
+            return f"{kind.value} {subject}"
+
+
+def printable(text: str) -> str:
+    """Write what a person typed into the journal on one line, with nothing that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def short_postings(postings: Sequence[Posting]) -> str:

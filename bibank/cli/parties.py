@@ -27,6 +27,11 @@ def party(text: str) -> Owner:
     return AccountKey(name) if ":" in name else name
 
 
+def account(text: str) -> AccountKey:
+    """Take exactly one account, by its key."""
+    return AccountKey(upper(text))
+
+
 def payee(text: str) -> Payee:
     """Take whom a hold may be paid to; a user called WITHDRAWAL is named by the account."""
     return WITHDRAWAL if upper(text) == WITHDRAWAL.value else party(text)

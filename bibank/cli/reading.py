@@ -1,4 +1,7 @@
-"""Commands that only read: `balance`, `entries`, `replay`, `audit`, `doctor`. None keeps the lock."""
+"""Commands that only read: `balance`, `entries`, `records`, `replay`, `audit`, `doctor`.
+
+None keeps the lock.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import click
 
 from bibank.audit import Pin, Verified, audit_home
 from bibank.cli.failures import exit_code_of_problems
-from bibank.cli.output import note, print_json, print_table, short_postings
+from bibank.cli.output import note, print_json, print_table, printable, short_postings, short_record
 from bibank.cli.parties import party, upper
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
@@ -19,15 +22,19 @@ from bibank.doctor.diagnose import diagnose_home
 from bibank.errors import ProjectionMismatch
 from bibank.home import read_keyring_file
 from bibank.model.entry import JournalEntry
+from bibank.model.json_value import FrozenMap
+from bibank.model.record import JournalRecord, RecordKind
 from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp
 from bibank.projection.balances import SqliteBalances
 from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
 from bibank.projection.verified import verified_batches
+from bibank.reader import LedgerReader
 from bibank.verification import default_workers
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
+_RECORD_COLUMNS = ("sequence", "timestamp", "record", "reason", "correlation id")
 
 
 @click.command()
@@ -89,6 +96,44 @@ def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
             short_postings(entry.postings),
             entry.correlation_id,
         ]
+
+
+@click.command()
+@global_options()
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in RecordKind], case_sensitive=False),
+    help="Only those of this kind.",
+)
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only those after line N.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N of them.")
+@pass_settings
+def records(settings: Settings, kind: str | None, after: int, limit: int | None) -> None:
+    """List records, the lines that move no money, in journal order; takes no lock."""
+    only = None if kind is None else RecordKind(kind)
+    with LedgerReader.open(settings.home.path) as reader:
+        found = reader.records(after_sequence=after, limit=limit, kind=only)
+    if settings.as_json:
+        for record in found:
+            print_json(plain(record))
+    else:
+        print_table(_RECORD_COLUMNS, map(_record_cells, found), right=frozenset({"sequence"}))
+
+
+def _record_cells(record: JournalRecord) -> tuple[str, ...]:
+    when = format_timestamp(record.timestamp)
+    what, reason = printable(short_record(record)), printable(_reason(record))
+    return str(record.sequence), when, what, reason, record.correlation_id
+
+
+def _reason(record: JournalRecord) -> str:
+    """Find why it was decided; nothing where nobody was asked."""
+    payload = record.body.get("payload")
+    if not isinstance(payload, FrozenMap):
+        return ""
+    metadata = payload.get("metadata")
+    holder = metadata if isinstance(metadata, FrozenMap) else payload
+    return str(holder.get("reason", ""))
 
 
 @click.command()

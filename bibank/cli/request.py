@@ -1,4 +1,4 @@
-"""What every command that moves money has in common: its options, committing, and trying it out."""
+"""What commands that commit have in common: their options, committing, and trying it out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import attrs
 import click
 
 from bibank.cli.correlation import correlation_option, named, uuid7
-from bibank.cli.output import note, print_entry, print_json, print_table
+from bibank.cli.output import note, print_json, print_line, print_table
 from bibank.cli.settings import Settings, pass_settings
-from bibank.cli.signers import key_file_option, ledger_signer
+from bibank.cli.signers import key_file_option, ledger_signer, signed_by_option
 from bibank.journal.machine import BalanceChange
 from bibank.ledger import Ledger
 from bibank.model.account import AccountKey
 from bibank.model.entry import JournalEntry
+from bibank.model.record import JournalLine
 from bibank.model.table import plain
 from bibank.model.timestamp import parse_timestamp
 
@@ -39,23 +40,23 @@ _key_option = click.option(
     metavar="KEY",
     help="Make a retry safe: the second try under a key gives what the first one committed.",
 )
-_effective_option = click.option(
+effective_option = click.option(
     "--effective-at", metavar="TIME", help="When it counts, where that is not now: 2026-12-01T00:00:00Z."
 )
 
 
 @attrs.frozen
 class Done:
-    """What a verb committed: its entries, its JSON document, and what else to tell a person."""
+    """What a verb committed: its lines, its JSON document, and what else to tell a person."""
 
-    entries: tuple[JournalEntry, ...]
+    lines: tuple[JournalLine, ...]
     document: object
     words: tuple[str, ...] = ()
 
     @classmethod
-    def one(cls, entry: JournalEntry) -> Done:
-        """Take the entry of a verb of one."""
-        return cls((entry,), plain(entry))
+    def one(cls, line: JournalLine, *words: str) -> Done:
+        """Take the line of a verb of one."""
+        return cls((line,), plain(line), words)
 
     @classmethod
     def many(cls, entries: tuple[JournalEntry, ...], *words: str) -> Done:
@@ -72,7 +73,10 @@ class Keywords(TypedDict):
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """One movement of money as it was asked for on the command line."""
+    """One movement of money, or one decision, as it was asked for on the command line.
+
+    `key_file` is the ledger's own key.
+    """
 
     settings: Settings
     correlation_id: str | None
@@ -105,8 +109,8 @@ class Request:
                 self._show_changes(ledger, fork, verb(fork), last)
                 return
             done = verb(ledger)
-            if done.entries:
-                self.settings.committed = done.entries[0].sequence
+            if done.lines:
+                self.settings.committed = done.lines[0].sequence
                 self._tell_of_retry(done, last)
             self._show(done)
 
@@ -114,24 +118,24 @@ class Request:
         if self.settings.as_json:
             print_json(done.document)
             return
-        for entry in done.entries:
-            print_entry(entry, self.settings)
+        for line in done.lines:
+            print_line(line)
         for text in done.words:
             click.echo(text)
 
     def _tell_of_retry(self, done: Done, last: int) -> None:
-        first = done.entries[0]
+        first = done.lines[0]
         if first.sequence <= last:
             text = f"line {first.sequence} was committed before under this key, by {first.correlation_id}"
             note(self.settings, text)
 
     def _show_changes(self, ledger: Ledger, fork: Ledger, done: Done, last: int) -> None:
         """Show what the accounts are before and after; nothing changes when the key was used before."""
-        is_retry = bool(done.entries) and done.entries[0].sequence <= last
-        committed = done.entries[0].sequence if is_retry else None
+        is_retry = bool(done.lines) and done.lines[0].sequence <= last
+        committed = done.lines[0].sequence if is_retry else None
         if is_retry:
             self._tell_of_retry(done, last)
-        changes = [] if is_retry else _changes(ledger, fork, done.entries)
+        changes = [] if is_retry else _changes(ledger, fork, done.lines)
         if self.settings.as_json:
             print_json({"dry_run": True, "committed": committed, "changes": [plain(row) for row in changes]})
         else:
@@ -140,10 +144,10 @@ class Request:
             print_table(_CHANGE_COLUMNS, cells, right=frozenset(_CHANGE_COLUMNS[1:]))
 
 
-def _changes(ledger: Ledger, fork: Ledger, entries: tuple[JournalEntry, ...]) -> list[BalanceChange]:
+def _changes(ledger: Ledger, fork: Ledger, lines: tuple[JournalLine, ...]) -> list[BalanceChange]:
     """Compare the accounts that entries on a fork touched, in the order in which they did."""
     touched: dict[AccountKey, None] = dict.fromkeys(
-        posting.account for entry in entries for posting in entry.postings
+        posting.account for line in lines if isinstance(line, JournalEntry) for posting in line.postings
     )
     return [
         BalanceChange(
@@ -190,4 +194,29 @@ def request_options(command: Callable[Concatenate[Request, P], None]) -> Callabl
         command(full, *args, **others)
 
     update_wrapper(run, command)
-    return plain_request_options(_key_option(_effective_option(run)))
+    return plain_request_options(_key_option(effective_option(run)))
+
+
+def decision_options(command: Callable[Concatenate[Request, P], None]) -> Callable[..., None]:
+    """Add the options of a command that writes a decision. Its --key-file is a person's, where it has one."""
+
+    def run(
+        settings: Settings,
+        /,
+        correlation_id: str | None,
+        signed_by: Path | None,
+        idempotency_key: str | None,
+        *args: P.args,
+        **others: P.kwargs,
+    ) -> None:
+        request = Request(
+            settings=settings,
+            correlation_id=correlation_id,
+            key_file=signed_by,
+            is_dry_run=False,
+            idempotency_key=idempotency_key,
+        )
+        command(request, *args, **others)
+
+    update_wrapper(run, command)
+    return signed_by_option(correlation_option(_key_option(pass_settings(run))))

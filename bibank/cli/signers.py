@@ -31,6 +31,23 @@ def key_file_option(text: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return click.option("--key-file", type=key_path, metavar="FILE", help=text)
 
 
+signed_by_option = click.option(
+    "--signed-by",
+    type=key_path,
+    metavar="FILE",
+    help="The ledger's own key, where the home does not hold it.",
+)
+"""For commands whose --key-file is another key than the ledger's own."""
+
+authorise_option = click.option(
+    "--authorise",
+    type=key_path,
+    multiple=True,
+    metavar="FILE",
+    help="Key file of somebody who agrees to it; repeatable.",
+)
+
+
 def ledger_signer(key_file: Path | None) -> Signer | None:
     """Give the signer of a key file, else that of the environment; None leaves it to the home's own key."""
     try:

@@ -137,8 +137,10 @@ def plain(value: object) -> Any:  # noqa: ANN401 - plain JSON data has no narrow
         return format_timestamp(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, FrozenMap):
+        return thaw(value)
     if isinstance(value, Mapping):
-        return thaw(FrozenMap(value))
+        return {plain(name): plain(member) for name, member in value.items()}
     kind = type(value)
     if attrs.has(kind):
         return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(kind)}

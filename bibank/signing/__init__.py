@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bibank.keystore import from_environment, from_key_file, make_key_file
     from bibank.model.keyring import Keyring, KeyringChange, KeyringKey, KeyStatus, NewKey
-    from bibank.model.policy import AdjustmentPurpose, ApprovalTerms, Policy, Purpose, Role
+    from bibank.model.policy import SIGNED_POLICIES, AdjustmentPurpose, ApprovalTerms, Policy, Purpose, Role
     from bibank.signing.dsse import Envelope
     from bibank.signing.keyfile import Cost
     from bibank.signing.signer import BatchSigner, Ed25519Signer, Signer
     from bibank.signing.verify import verify_ed25519
 
 __all__ = [
+    "SIGNED_POLICIES",
     "AdjustmentPurpose",
     "ApprovalTerms",
     "BatchSigner",
@@ -52,7 +53,8 @@ _PLACES = {
         "bibank.model.keyring",
     ),
     **dict.fromkeys(
-        ("AdjustmentPurpose", "ApprovalTerms", "Policy", "Purpose", "Role"), "bibank.model.policy"
+        ("SIGNED_POLICIES", "AdjustmentPurpose", "ApprovalTerms", "Policy", "Purpose", "Role"),
+        "bibank.model.policy",
     ),
     **dict.fromkeys(("BatchSigner", "Ed25519Signer", "Signer"), "bibank.signing.signer"),
     "Cost": "bibank.signing.keyfile",

@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 
 import attrs
 
-from bibank.errors import InvalidValue
-from bibank.model.json_value import FrozenMap, JsonValue, canonical_text
+from bibank.errors import InvalidType, InvalidValue, excerpt
+from bibank.journal.codec import MAX_LINE_BYTES, parse_object
+from bibank.model.json_value import (
+    BODY_LIMITS,
+    FrozenMap,
+    JsonValue,
+    canonical_text,
+    check_encodable_text,
+    freeze,
+)
 from bibank.model.signature import MAX_SIGNATURES
 from bibank.signing.signer import Signer, signatures_of
 
 _TYPE = "application/vnd.bibank.{kind}+json"
+_NAMED = re.compile(r"application/vnd\.bibank\.([a-z_]{1,64})\+json", re.ASCII)
 
 
 def payload_type(kind: str) -> str:
@@ -63,6 +73,28 @@ class Envelope:
                 ),
             }
         )
+
+    def to_json(self) -> str:
+        """Give the envelope as one line of JSON, to be sent to where it is signed or committed."""
+        return canonical_text(self.to_body())
+
+    @classmethod
+    def from_json(cls, text: str) -> Envelope:
+        """Read what :meth:`to_json` gives, or the same with other white space.
+
+        Raises `InvalidType`, or `InvalidValue` kinds for what is no envelope. Whether its signatures hold,
+        and what they are worth, is judged when it is committed.
+        """
+        if not isinstance(text, str):
+            raise InvalidType(f"an envelope is read from a str, not {type(text).__name__}")
+        if len(text) > MAX_LINE_BYTES:
+            raise InvalidValue(f"{len(text)} characters; an envelope has at most {MAX_LINE_BYTES}")
+        body = freeze(parse_object(text), BODY_LIMITS, check_text=check_encodable_text)
+        named = str(body.get("payloadType"))
+        found = _NAMED.fullmatch(named)
+        if found is None:
+            raise InvalidValue(f"{excerpt(named)} is no type of envelope")
+        return cls.from_body(body, kind=found[1])
 
     @classmethod
     def from_body(cls, body: Mapping[str, JsonValue], *, kind: str) -> Envelope:

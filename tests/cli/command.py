@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,16 @@ from bibank.store.jsonl.head import EMPTY, HEAD_NAME, encode_slot
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 120
+
+Key = Callable[[str], tuple[str, str]]
+"""Gives the option that names the key file of a person."""
+
+ALICE = "LIAB:USER:ALICE:USDT:AVAILABLE"
+VAULT = "ASSET:SYSTEM:VAULT:USDT:MAIN"
+CORRECTION = (
+    *("propose", "adjustment", "--debit", ALICE, "45", "--credit", VAULT, "45"),
+    *("--purpose", "CORRECTION", "--reason", "50 was typed for 5"),
+)
 
 # click 8.1 mixes the two streams unless it is told not to; later versions always keep them apart.
 _SEPARATE: dict[str, Any] = (
@@ -102,3 +114,18 @@ class Command:
     def projection(self) -> Path:
         """The file of the projection."""
         return self.home / "projection.db"
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the rows of a table."""
+    return [re.split(r"  +", line.strip()) for line in text.splitlines()[2:]]
+
+
+def refused(books: Command, *words: str) -> str:
+    """Run what is refused with 3, check that nothing was written, and give the reason or else the code."""
+    before = books.day.read_bytes()
+    outcome = books.run(*words, "--json")
+    assert (outcome.code, outcome.out) == (3, ""), outcome
+    assert books.day.read_bytes() == before
+    error = json.loads(outcome.err.splitlines()[-1])  # what the library warns of stands before it
+    return str(error.get("reason", error["code"]))

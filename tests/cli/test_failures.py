@@ -21,7 +21,7 @@ from bibank.cli.failures import EXIT_CODES, describe, exit_code
 from bibank.cli.progress import progress_bar, watching
 from bibank.errors import BibankError, UnbalancedEntry
 from bibank.model.amount import SignedAmount
-from tests.cli.command import ROOT, TIMEOUT_SECONDS, Command
+from tests.cli.command import CORRECTION, ROOT, TIMEOUT_SECONDS, Command
 
 
 def every_error(kind: type[BibankError] = BibankError) -> Iterator[type[BibankError]]:
@@ -128,6 +128,13 @@ def test_usage_errors(books: Command, arguments: tuple[str, ...]) -> None:
         ("hold", "void-expired"),
         ("hold", "list"),
         ("reverse", "4"),
+        CORRECTION,
+        ("propose", "withdrawal", "ALICE", "1", "USDT"),
+        ("pending",),
+        ("freeze", "LIAB:USER:ALICE:USDT:AVAILABLE", "--reason", "r"),
+        ("limit", "LIAB:USER:ALICE:USDT:AVAILABLE", "--floor", "-1", "--reason", "r"),
+        ("terms",),
+        ("records",),
         ("balance", "ALICE"),
         ("entries",),
         ("replay",),
