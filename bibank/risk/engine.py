@@ -119,7 +119,10 @@ class RiskEngine:
         else:
             for account, delta in moves:
                 if account.klass.is_guarded or (delta < 0 and account.balance + delta < account.floor):
-                    return check_built_in(entry, moves, past, now=now)
+                    refused = check_built_in(entry, moves, past, now=now)
+                    if refused is not None:
+                        return refused
+                    break
         if not self._judges or entry.intent is TransactionIntent.GENESIS:
             return None  # the opening is the host's own decision, made when it creates the ledger
         return self.ask(entry, moves, book, past.links, sequence=sequence, now=now)
