@@ -46,7 +46,7 @@ class Administration(Commits):
     @property
     def governance(self) -> Governance:
         """What operators decide: freezes, floors, proposals and approvals, attestations, overrides."""
-        return Governance(self._committer, self._trust, self, trace=self._correlation_id)
+        return Governance(self._committer, self._trust, self._engine, self, trace=self._correlation_id)
 
     def adopt_rules(
         self,

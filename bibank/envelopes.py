@@ -26,7 +26,6 @@ from bibank.model.links import EntryLinks
 from bibank.model.record import JournalRecord, RecordKind
 from bibank.model.timestamp import check_utc, format_timestamp
 from bibank.queries import Queries
-from bibank.risk.engine import BUILT_IN_NAMES
 from bibank.signing.dsse import Envelope
 
 
@@ -42,7 +41,7 @@ class EnvelopeDrafts:
         account: AccountKey,
         *,
         reason: str,
-        floor: SignedAmount | None = None,
+        floor: SignedAmount | str | int | None = None,
     ) -> Envelope:
         """Write a decision about an account as an envelope, for signers elsewhere."""
         if kind not in TRANSITIONS:
@@ -53,7 +52,8 @@ class EnvelopeDrafts:
         if (floor is not None) is not (kind is RecordKind.LIMIT_SET):
             raise InvalidValue("a floor belongs to a limit_set, and only there")
         if floor is not None:
-            members["floor"] = str(check_floor(account, floor))
+            lowest = floor if isinstance(floor, SignedAmount) else SignedAmount(floor)
+            members["floor"] = str(check_floor(account, lowest))
         terms = self._queries.terms_of(account)
         members |= {
             "account": account.text,
@@ -113,17 +113,13 @@ class EnvelopeDrafts:
         """Write an override as an envelope, for signers elsewhere."""
         if not isinstance(entry, UnsignedEntry):
             raise InvalidType(f"an override is for an UnsignedEntry, not {type(entry).__name__}")
-        if check_rule(rule) in BUILT_IN_NAMES:
-            raise InvalidValue(
-                f"{rule} holds for every ledger; adopted rules and those of a host can be overridden"
-            )
         ledger_id = self._queries.ledger_id
         members: dict[str, JsonValue] = {
             "entry": content_digest(entry, ledger_id=ledger_id),
             "expires_at": format_timestamp(check_utc(expires_at)),
             "ledger": ledger_id,
             "reason": given_reason(reason),
-            "rule": rule,
+            "rule": check_rule(rule),
         }
         return Envelope(kind=RecordKind.OVERRIDE.value, payload=freeze(members, BODY_LIMITS))
 

@@ -203,7 +203,7 @@ class LedgerKeyring:
             everyone.append(own.signer)
         envelope = self._trust.envelope(change)
         for signer in everyone:
-            envelope = envelope.signed_by(signer, key_id=key_id_of(signer.public_key))
+            envelope = envelope.signed_by(signer)
         return self.commit(envelope, correlation_id=correlation_id, signer=successor)
 
     def _current(self) -> KeyringVersion:

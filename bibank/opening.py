@@ -102,7 +102,9 @@ def line_signer(signer: Signer | None, signing: Signing) -> LineSigner | None:
 
 
 def _check_is_signer(signer: object) -> None:
-    if not isinstance(signer, Signer):  # its type alone: somebody may have given the secret itself
+    if isinstance(signer, type) or not isinstance(
+        signer, Signer
+    ):  # its type alone: somebody may have given the secret itself
         raise ConfigurationError(
             f"a signer has signer_id, algorithm, public_key and sign; {type(signer).__name__} has not"
         )

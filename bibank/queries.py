@@ -43,6 +43,7 @@ _PROPOSAL_COLUMNS = (
     "approved_by",
     "needed",
     "expires_at",
+    "postings",
 )
 """What listings of records and proposals print."""
 
@@ -193,6 +194,8 @@ class Queries:
 
     def terms_of(self, account: AccountKey) -> AccountTerms | None:
         """Give what was decided about an account; None when nothing was."""
+        if not isinstance(account, AccountKey):
+            raise InvalidType(f"account is an AccountKey, not {type(account).__name__}")
         with self._source.reading() as view:
             return view.machine.book.terms.get(account.text)
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bibank.committer import Committer
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.rule_sets import RULES_KIND
-from bibank.model.keyring import key_id_of
 from bibank.model.policy import Purpose, Role
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord
 from bibank.opening import check_signers
@@ -39,7 +38,7 @@ def adopt_rules(
         signers.append(own.signer)
     envelope = Envelope(kind=RULES_KIND, payload=payload)
     for signer in signers:
-        envelope = envelope.signed_by(signer, key_id=key_id_of(signer.public_key))
+        envelope = envelope.signed_by(signer)
     record = UnsignedRecord(
         kind=RecordKind.RULES_ADOPTED,
         subject=ledger_id,

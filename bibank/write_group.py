@@ -96,3 +96,7 @@ class StoredBatch:
     def view(self, index: int) -> JournalLine:
         """Give one line."""
         return self.lines[index]
+
+    def views(self) -> tuple[JournalLine, ...]:
+        """Give all lines."""
+        return self.lines

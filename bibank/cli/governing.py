@@ -25,7 +25,7 @@ from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp, parse_timestamp
 from bibank.reader import LedgerReader
 
-_COLUMNS = ("line", "proposer", "entry", "purpose", "reason", "approved by", "needed", "expires at")
+_COLUMNS = ("line", "proposer", "purpose", "needed", "approved by", "expires at", "reason", "entry")
 
 _proposer_option = key_file_option(
     "Key file of the operator who proposes it, and does not approve it; the ledger's own key when left out."
@@ -164,6 +164,11 @@ def _missing(proposal: Proposal) -> int:
     return proposal.needed - len(proposal.approved_by)
 
 
+def _waiting_words(proposal: Proposal) -> tuple[str, ...]:
+    """Tell somebody who has approved what it was, and what is missing."""
+    return (f"approved: {short_entry(proposal.intent, proposal.postings)}", _waits_for(proposal))
+
+
 def _waits_for(proposal: Proposal) -> str:
     missing = _missing(proposal)
     what = "1 more approval" if missing == 1 else f"{missing} more approvals"
@@ -189,12 +194,12 @@ def _cells(proposal: Proposal) -> tuple[str, ...]:
     return (
         str(proposal.sequence),
         proposal.proposer,
-        short_entry(proposal.intent, proposal.postings),
         "" if proposal.purpose is None else proposal.purpose.value,
-        "" if proposal.reason is None else printable(proposal.reason),
-        ", ".join(proposal.approved_by),
         str(proposal.needed),
+        ", ".join(proposal.approved_by),
         format_timestamp(proposal.expires_at),
+        "" if proposal.reason is None else printable(proposal.reason),
+        short_entry(proposal.intent, proposal.postings),
     )
 
 
@@ -218,7 +223,7 @@ def approve(request: Request, sequence: int, key_file: Path) -> None:
         waiting = _find(ledger, sequence)
         if waiting is None:
             return Done(lines, {**plain(approved), "missing": None}, (f"proposal {sequence} waits no more",))
-        return Done(lines, {**plain(approved), "missing": _missing(waiting)}, (_waits_for(waiting),))
+        return Done(lines, {**plain(approved), "missing": _missing(waiting)}, _waiting_words(waiting))
 
     request.commit(verb)
 

@@ -68,7 +68,13 @@ def print_line(line: JournalLine) -> None:
 
 
 def short_entry(intent: TransactionIntent, postings: Sequence[Posting]) -> str:
-    """Say what an entry does, or would do."""
+    """Say what an entry does, or would do.
+
+    An adjustment may touch any account, so it is told by whole keys: nobody approves what looks like another.
+    """
+    if intent is TransactionIntent.ADJUSTMENT:
+        told = ", ".join(f"{p.side.value} {p.account} {p.amount}" for p in postings)
+        return f"{intent.value} {told}"
     return f"{intent.value} {short_postings(postings)}"
 
 

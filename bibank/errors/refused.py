@@ -66,7 +66,7 @@ NOT_AUTHORISED_REASONS = {
     "bad_signature": "a signature is not over these bytes: what was signed was altered, or belongs elsewhere",
     "expired": "the proposal's or the override's time is over",
     "inactive_key": "the key that signed was retired or revoked",
-    "not_pending": "no open proposal stands in that line: it was carried out, or is none",
+    "not_pending": "no open proposal stands in that line: it was carried out, or it expired, or it is none",
     "other_content": "what was signed is not what is proposed, or not the line that is attested",
     "other_ledger": "what was signed names another ledger",
     "own_proposal": "who proposed it does not approve it",
@@ -74,6 +74,7 @@ NOT_AUTHORISED_REASONS = {
     "same_person": "this person has approved already, with another key",
     "stale": "what was signed was decided on an earlier state, or was used before",
     "too_few": "fewer persons of the role have signed than the policy asks for",
+    "too_many": "more keys have signed what is the word of exactly one",
     "unknown_key": "the key that signed was never in the keyring",
     "wrong_role": "the key that signed has not the role that the policy names",
 }

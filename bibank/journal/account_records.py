@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from bibank.errors import AccountClosed, AccountFrozen, AccountNotEmpty, InvalidValue, excerpt
+from bibank.errors import AccountClosed, AccountFrozen, AccountNotEmpty, InvalidValue, Refused, excerpt
 from bibank.journal.accounts import AccountBook, default_floor
 from bibank.journal.authority import refusal
 from bibank.journal.change_log import ChangeLog
@@ -62,7 +62,7 @@ def read_decision(kind: RecordKind, payload: JsonValue) -> AccountDecision:
     names = {"account", "ledger", "previous", "reason"}
     if kind is RecordKind.LIMIT_SET:
         names.add("floor")
-    members = exact_members(payload, names, kind.value)
+    members = exact_members(payload, names, f"payload of a record {kind.value}")
     check_reason(members["reason"])
     previous = members["previous"]
     if isinstance(previous, bool) or not isinstance(previous, int) or previous < 0:
@@ -147,7 +147,9 @@ def _impossible(kind: RecordKind, account: AccountKey, status: AccountStatus) ->
             advice="nothing is left to do",
             account=account,
         )
-    return InvalidValue(f"{account} is open; there is nothing to reopen")
+    return Refused(
+        f"{account} is open", rule=ACCOUNTS_NAME, advice="nothing is left to reopen", account=account
+    )
 
 
 def check_empty(account: AccountKey, book: AccountBook) -> None:

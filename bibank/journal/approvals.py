@@ -10,7 +10,7 @@ own batch, by the entry.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -23,13 +23,17 @@ from bibank.model.entry import JournalEntry, Posting, TransactionIntent, Unsigne
 from bibank.model.json_value import FrozenMap
 from bibank.model.keyring import Keyring, KeyringKey
 from bibank.model.links import ApprovedBy, EntryLinks
-from bibank.model.policy import AdjustmentPurpose, Policy, Purpose, Role
+from bibank.model.policy import MAX_EXPIRY_SECONDS, AdjustmentPurpose, Policy, Purpose, Role
 from bibank.model.proposal import Proposal
 from bibank.model.record import JournalRecord
 from bibank.model.timestamp import format_timestamp
 
 APPROVALS_NAME = "approvals/1"
 """What refusals for lacking approvals name as their rule."""
+
+
+_REMEMBERED = timedelta(seconds=MAX_EXPIRY_SECONDS)
+"""How long an expired proposal is known as one; afterwards it is none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,10 +89,6 @@ class ApprovalBook:
         """List the proposals that can still be approved after a moment, oldest first."""
         return [proposal for proposal in self._open.values() if proposal.expires_at > after]
 
-    def is_reached(self, sequence: int) -> bool:
-        """Tell whether the batch in progress has to carry a proposal out."""
-        return sequence in self._reached
-
     # ------------------------------------------------------------------ folding
 
     def propose(
@@ -104,6 +104,8 @@ class ApprovalBook:
             purpose=read_proposal(payload).purpose,
             expires_at=expiry(moment, policy),
         )
+        for ended in [one.sequence for one in self._open.values() if moment - one.expires_at >= _REMEMBERED]:
+            self._log.remove(self._open, ended)
         self._log.set(self._open, sequence, proposal)
 
     def approve(
@@ -147,13 +149,16 @@ class ApprovalBook:
             )
         check_role(key, (keyring.policies[Purpose.ADJUSTMENT].role,), kind="approval")
         others = "somebody else's approval would pass"
+        standing = proposal.standing(keyring)
+        if len(standing) >= keyring.policies[Purpose.ADJUSTMENT].approvals_for(proposal.purpose):
+            others += "; or propose it again: the policy was lowered behind its last approval"
         if key.signer_id == proposal.proposer:
             raise refusal(
                 f"{key.signer_id} has proposed line {cited}, and does not approve it as well",
                 reason="own_proposal",
                 advice=others,
             )
-        for approval in proposal.standing(keyring):
+        for approval in standing:
             if approval.key_id == key.key_id:
                 raise refusal(
                     f"{key.signer_id} has approved line {cited} with this key already, in line "
@@ -255,16 +260,20 @@ def approval_required(
     what = "this withdrawal" if intent is TransactionIntent.WITHDRAWAL else "an adjustment"
     if len(able) < needed:
         return ApprovalRequired(
-            f"{what} needs {needed} approvals, and {len(able)} persons with the role {role.value} "
+            f"{what} needs {_approvals(needed)}, and {len(able)} persons with the role {role.value} "
             "could give one",
             rule=APPROVALS_NAME,
             advice=f"nothing passes until the keyring has {needed}, besides the one who proposes",
         )
     return ApprovalRequired(
-        f"{what} needs {needed} approvals",
+        f"{what} needs {_approvals(needed)}",
         rule=APPROVALS_NAME,
         advice=f"propose it, and have it approved by {needed} of {', '.join(sorted(able))}",
     )
+
+
+def _approvals(count: int) -> str:
+    return f"{count} approval{'' if count == 1 else 's'}"
 
 
 def proposal_row(

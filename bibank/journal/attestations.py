@@ -35,7 +35,7 @@ def read_cited(payload: FrozenMap) -> int:
 
 def check_attestation(payload: JsonValue) -> None:
     """Hold the payload of an attestation to its schema."""
-    members = exact_members(payload, {"hash", "ledger", "sequence"}, "attestation")
+    members = exact_members(payload, {"hash", "ledger", "sequence"}, "payload of an attestation")
     check_digest(members["hash"])
     read_cited(FrozenMap(members))
 

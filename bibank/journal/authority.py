@@ -36,7 +36,7 @@ def authorised(trust: TrustGate, body: Body, *, kind: str, purpose: Purpose, led
     if trust.is_released:
         return payload
     keys = _holding(signatures, kind)
-    check_enough(trust.keyring, keys, purpose, kind)
+    check_enough(trust.keyring, keys, purpose, f"{kind} record")
     return payload
 
 
@@ -64,7 +64,7 @@ def sole_signer(trust: TrustGate, body: Body, *, kind: str, ledger_id: str) -> t
     if len(keys) != 1:
         raise refusal(
             f"the {kind} is signed by {len(keys)} keys",
-            reason="too_few",
+            reason="too_many" if keys else "too_few",
             advice="exactly one key of the keyring signs it",
         )
     return payload, keys[0]

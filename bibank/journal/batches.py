@@ -14,7 +14,7 @@ from bibank.journal.everyday import SIGNATURES, read_signature
 from bibank.journal.intents import check_intent, check_written
 from bibank.journal.links import check_links
 from bibank.journal.plain_forms import is_plain
-from bibank.journal.records import check_record, record_cause
+from bibank.journal.records import check_record, check_stands_alone, record_cause
 from bibank.model.entry import BatchMark, JournalEntry, UnsignedEntry, with_key
 from bibank.model.json_value import encode_string
 from bibank.model.lines import Head
@@ -56,6 +56,7 @@ class PreparedBatch:
             raise EntryTooLarge(f"a batch holds 1 to {MAX_BATCH_LINES} lines, not {len(self.drafts)}")
         for draft in self.drafts:
             _check_draft(draft)
+        check_stands_alone(self.drafts)
         if originals:
             self.originals = originals
         if key is not None:
@@ -191,6 +192,10 @@ class SealedBatch:
                 **common, intent=draft.intent, postings=draft.postings, metadata=draft.whole_metadata
             )
         return JournalRecord(**common, kind=draft.kind, subject=draft.subject, body=draft.body)
+
+    def views(self) -> tuple[JournalLine, ...]:
+        """Give all lines as people read them."""
+        return tuple(map(self.view, range(len(self.lines))))
 
     def signatures(self, index: int) -> tuple[EntrySignature, ...]:
         """Give the signatures that were put on a line."""

@@ -16,10 +16,11 @@ from bibank.journal.authority import authorised, sole_signer
 from bibank.journal.genesis import read_adopted
 from bibank.journal.link_book import LinkBook
 from bibank.journal.proposals import digest_of
-from bibank.journal.records import RECORD_TABLE
+from bibank.journal.records import RECORD_TABLE, Inner, Subject
 from bibank.journal.rule_sets import RuleBook
 from bibank.journal.trust import TrustGate
 from bibank.model.json_value import FrozenMap
+from bibank.model.keyring import KeyringKey
 from bibank.model.policy import Purpose
 from bibank.model.record import JournalRecord, RecordKind, UnsignedRecord, key_of, without_key
 
@@ -46,69 +47,69 @@ def take_effect(
     Raises `NotAuthorised` and other `Refused` kinds, or `InvalidInput` kinds; the caller takes back what
     was changed until then.
     """
-    kind, body = record.kind, record.body
+    kind, rule = record.kind, RECORD_TABLE[record.kind]
     trust, rules, book, links = parts
+    payload, key = _opened(record, rule.inner, trust, ledger_id)
     match kind:
         case RecordKind.KEYRING_ADOPTED:
-            trust.adopt(read_adopted(body), ledger_id=record.subject)
+            trust.adopt(read_adopted(record.body), ledger_id=record.subject)
             return
         case RecordKind.RECOVERY:
-            about = ledger_id
+            pass
         case RecordKind.KEYRING_CHANGED:
-            about = ledger_id
-            trust.change(body, sequence=sequence)
+            trust.change(record.body, sequence=sequence)
         case RecordKind.RULES_ADOPTED:
-            about = ledger_id
-            rules.adopt(_decided(record, trust, ledger_id), ledger_id=ledger_id, sequence=sequence)
+            rules.adopt(payload, ledger_id=ledger_id, sequence=sequence)
         case (
             RecordKind.ACCOUNT_FROZEN
             | RecordKind.ACCOUNT_REOPENED
             | RecordKind.ACCOUNT_CLOSED
             | RecordKind.LIMIT_SET
         ):
-            payload = _decided(record, trust, ledger_id)
-            about = str(payload["account"])
             take_decision(kind, payload, sequence=sequence, book=book, log=links.log)
         case RecordKind.OVERRIDE:
-            about = ledger_id
-            links.overrides.give(_decided(record, trust, ledger_id), sequence=sequence, moment=moment)
-        case RecordKind.PROPOSAL | RecordKind.APPROVAL | RecordKind.ATTESTATION:
-            about = _take_word(record, parts, sequence=sequence, moment=moment, ledger_id=ledger_id)
+            links.overrides.give(payload, sequence=sequence, moment=moment)
+        case RecordKind.PROPOSAL:
+            assert key is not None, "the record table asks for one"
+            policy = trust.keyring.policies[Purpose.ADJUSTMENT]
+            links.approvals.propose(payload, key, sequence=sequence, moment=moment, policy=policy)
+        case RecordKind.APPROVAL:
+            assert key is not None, "the record table asks for one"
+            digest, keyring = digest_of(without_key(record.body)), trust.keyring
+            links.approvals.approve(
+                payload, key, digest=digest, sequence=sequence, moment=moment, keyring=keyring
+            )
+        case RecordKind.ATTESTATION:
+            assert key is not None, "the record table asks for one"
+            links.attestations.attest(payload, key, sequence=sequence)
         case _:
             assert_never(kind)
+    about = {
+        Subject.LEDGER: ledger_id,
+        Subject.ACCOUNT: str(payload.get("account")),
+        Subject.SIGNER: "" if key is None else key.signer_id,
+    }[rule.subject]
     if record.subject != about:
-        what = RECORD_TABLE[kind].subject.value
-        raise InvalidEntry(f"the subject of a {kind.value} record is {what}, {about}, not {record.subject}")
-    mark = key_of(body)
+        raise InvalidEntry(
+            f"the subject of this {kind.value} record is {rule.subject.value}, {about}, not {record.subject}"
+        )
+    mark = key_of(record.body)
     if mark is not None:
         links.note_key(mark.key, sequence)
 
 
-def _take_word(
-    record: UnsignedRecord | JournalRecord,
-    parts: Parts,
-    *,
-    sequence: int,
-    moment: datetime,
-    ledger_id: str,
-) -> str:
-    """Take what is one key's word; give whose."""
-    kind, trust, links = record.kind, parts.trust, parts.links
-    payload, key = sole_signer(trust, record.body, kind=kind.value, ledger_id=ledger_id)
-    keyring = trust.keyring
-    if kind is RecordKind.PROPOSAL:
-        policy = keyring.policies[Purpose.ADJUSTMENT]
-        links.approvals.propose(payload, key, sequence=sequence, moment=moment, policy=policy)
-    elif kind is RecordKind.APPROVAL:
-        digest = digest_of(without_key(record.body))
-        links.approvals.approve(
-            payload, key, digest=digest, sequence=sequence, moment=moment, keyring=keyring
-        )
-    else:
-        links.attestations.attest(payload, key, sequence=sequence)
-    return key.signer_id
-
-
-def _decided(record: UnsignedRecord | JournalRecord, trust: TrustGate, ledger_id: str) -> FrozenMap:
-    """Give the payload of what the policy for rules decides."""
-    return authorised(trust, record.body, kind=record.kind.value, purpose=Purpose.RULES, ledger_id=ledger_id)
+def _opened(
+    record: UnsignedRecord | JournalRecord, inner: Inner, trust: TrustGate, ledger_id: str
+) -> tuple[FrozenMap, KeyringKey | None]:
+    """Judge who signed inside a record, as its row asks; give payload, and key where it is one's word."""
+    kind, body = record.kind.value, record.body
+    match inner:
+        case Inner.NOBODY | Inner.KEYRING:  # what a keyring change needs depends on what it changes
+            return FrozenMap(), None
+        case Inner.RULES:
+            payload = authorised(trust, body, kind=kind, purpose=Purpose.RULES, ledger_id=ledger_id)
+            return payload, None
+        case Inner.PROPOSER | Inner.APPROVER | Inner.ANYBODY:
+            return sole_signer(trust, body, kind=kind, ledger_id=ledger_id)
+        case _:
+            assert_never(inner)

@@ -355,10 +355,10 @@ class LedgerMachine:
     def _take_record(self, record: UnsignedRecord, sequence: int, moment: datetime) -> None:
         """Let a record take effect; a batch that fails rolls it back."""
         check_place(record.kind, sequence)
-        if record.kind is RecordKind.ACCOUNT_CLOSED:
-            check_empty(AccountKey(record.subject), self.book)
         parts = Parts(self._trust, self.rules, self.book, self.links)
         take_effect(record, parts, sequence=sequence, moment=moment, ledger_id=self.ledger_id)
+        if record.kind is RecordKind.ACCOUNT_CLOSED:
+            check_empty(AccountKey(record.subject), self.book)
         if record.kind is RecordKind.RULES_ADOPTED:
             self._gate.adopt(self.rules.current)
 

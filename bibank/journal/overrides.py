@@ -38,7 +38,9 @@ class Override:
 
 def read_override(payload: JsonValue) -> Override:
     """Read the payload of an override; `InvalidValue` kinds for anything else."""
-    members = exact_members(payload, {"entry", "expires_at", "ledger", "reason", "rule"}, "override")
+    members = exact_members(
+        payload, {"entry", "expires_at", "ledger", "reason", "rule"}, "payload of an override"
+    )
     check_reason(members["reason"])
     rule = check_rule(members["rule"])
     expires_at, ledger_id = members["expires_at"], members["ledger"]

@@ -29,7 +29,7 @@ from bibank.journal.link_book import LinkBook
 from bibank.journal.links import check_batch, check_cause
 from bibank.journal.position import Position
 from bibank.journal.proposals import PROPOSABLE
-from bibank.journal.records import check_record_cause
+from bibank.journal.records import check_record_cause, check_stands_alone
 from bibank.journal.reference import line_hash, signing_payload
 from bibank.journal.rule_sets import RuleBook
 from bibank.journal.trust import TrustGate
@@ -270,6 +270,7 @@ class LineReader:
         unsigned = False
         if whole:
             check_batch(batch)
+            check_stands_alone(batch)
             unsigned = self._settle(batch, ledger_id)
         self._pending = [] if whole else batch
         if line.sequence == 1:

@@ -75,13 +75,16 @@ def _check_payload(check: Callable[[JsonValue], object]) -> Callable[[Body], Non
         key_of(body)
         signed = without_key(body)
         _check_envelope(signed)
-        check(signed["payload"])
+        payload = signed["payload"]
+        check(payload)
+        if not isinstance(payload, FrozenMap) or not isinstance(payload["ledger"], str):
+            raise InvalidValue("ledger is the text of a ledger id")
 
     return check_body
 
 
 def _check_approval(payload: JsonValue) -> None:
-    members = exact_members(payload, {"ledger", "proposal", "sequence"}, "approval")
+    members = exact_members(payload, {"ledger", "proposal", "sequence"}, "payload of an approval")
     check_digest(members["proposal"])
     read_cited(FrozenMap(members))
 
@@ -192,6 +195,12 @@ RECORD_TABLE: Mapping[RecordKind, RecordRule] = {
 def check_record(kind: RecordKind, body: Body) -> None:
     """Hold a record's body to the schema of its kind; `InvalidValue` says what is wrong."""
     RECORD_TABLE[kind].check(body)
+
+
+def check_stands_alone(lines: Sequence[object]) -> None:
+    """Demand that an override is a batch of its own: what it lets pass comes after it, in every reading."""
+    if len(lines) > 1 and any(getattr(line, "kind", None) is RecordKind.OVERRIDE for line in lines):
+        raise InvalidValue("an override is a batch of its own")
 
 
 def record_cause(kind: RecordKind, body: Body) -> int | None:

@@ -43,7 +43,8 @@ _OWN_ENDINGS = {
 def why_irreversible(original: JournalEntry) -> str | None:
     """Say why an entry can never be reversed, or None."""
     if original.intent not in REVERSING_INTENT:
-        return f"a {original.intent.value} is not reversed; correct it by an approved adjustment"
+        article = "an" if original.intent is TransactionIntent.ADJUSTMENT else "a"
+        return f"{article} {original.intent.value} is not reversed; correct it by an approved adjustment"
     return next((reason for name, reason in _OWN_ENDINGS.items() if name in original.metadata), None)
 
 

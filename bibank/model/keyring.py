@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import sha256
+from types import MappingProxyType
 
 import attrs
 
@@ -23,9 +24,10 @@ from bibank.model.policy import (
     Policies,
     Purpose,
     Role,
+    changed_policies_body,
     check_change,
     check_policies,
-    policies_body,
+    first_policies_body,
     read_policies,
 )
 from bibank.model.signature import SignatureAlgorithm
@@ -160,7 +162,9 @@ class Keyring:
             raise InvalidValue("a keyring has one policy for every purpose")
         check_policies(policies)
         _check_governable(policies, tuple(_placed(key, 1) for key in keys))
-        return cls(version=1, keys=tuple(_placed(key, 1) for key in keys), policies=dict(policies))
+        return cls(
+            version=1, keys=tuple(_placed(key, 1) for key in keys), policies=MappingProxyType(dict(policies))
+        )
 
     @classmethod
     def unsigned(cls) -> Keyring:
@@ -177,7 +181,7 @@ class Keyring:
         assert self.version == 1, "later versions are changes"
         return {
             "keys": tuple(_first_key_body(key) for key in self.keys),
-            "policies": policies_body(self.policies, first=True),
+            "policies": first_policies_body(self.policies),
             "version": 1,
         }
 
@@ -206,6 +210,22 @@ class Keyring:
         role = self.policies[purpose].role
         stands_in = purpose is not Purpose.ADJUSTMENT and not any(role in key.roles for key in self.keys)
         return Role.SYSTEM if stands_in else role
+
+    def approvers_asked(self, change: KeyringChange) -> int:
+        """Tell how many of those who approve adjustments have to agree to a change; 0 for most.
+
+        A change that decides who approves, or how many it takes, needs as many as the most guarded
+        adjustment, or all there are while there are fewer (ADR 0042).
+        """
+        policy = self.policies[Purpose.ADJUSTMENT]
+        ended = {*change.retire, *change.revoke}
+        decides = (
+            Purpose.ADJUSTMENT in change.policies
+            or any(policy.role in key.roles for key in change.add)
+            or any(policy.role in key.roles for key in self.keys if key.key_id in ended)
+        )
+        persons = {key.signer_id for key in self.active(policy.role)}
+        return min(policy.most_approvals, len(persons)) if decides else 0
 
     def find(self, public_key: str) -> KeyringKey | None:
         """Find a key, whatever its status."""
@@ -246,7 +266,9 @@ class Keyring:
                 f"no line could be signed any more: {len(able)} of {line.threshold} signers would be left"
             )
         _check_governable(policies, tuple(keys.values()))
-        return Keyring(version=self.version + 1, keys=tuple(keys.values()), policies=policies)
+        return Keyring(
+            version=self.version + 1, keys=tuple(keys.values()), policies=MappingProxyType(policies)
+        )
 
     def _ended(self, key: KeyringKey | None, key_id: str, status: KeyStatus, sequence: int) -> KeyringKey:
         if key is None or key.status is not KeyStatus.ACTIVE:
@@ -277,7 +299,7 @@ class KeyringChange:
         return FrozenMap(
             {
                 "add": tuple(key.to_body() for key in self.add),
-                "policies": policies_body(self.policies, first=False),
+                "policies": changed_policies_body(self.policies),
                 "retire": self.retire,
                 "revoke": tuple(
                     FrozenMap({"key_id": key_id, "last_trusted_sequence": last})

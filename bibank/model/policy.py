@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 import attrs
 
@@ -31,6 +32,8 @@ DEFAULT_EXPIRY_SECONDS = 7 * 86_400
 
 MAX_EXPIRY_SECONDS = 366 * 86_400
 """A year: whoever still wants it then proposes it again."""
+
+_PAIR = 2
 
 MAX_LIMITED_ASSETS = 256
 """Assets whose withdrawals a policy limits."""
@@ -81,13 +84,34 @@ def check_threshold(value: object, purpose: Purpose) -> int:
     return value
 
 
-def _check_thresholds(value: object) -> Mapping[AdjustmentPurpose, int]:
-    if not isinstance(value, Mapping):
+def _check_role(value: object) -> Role:
+    if not isinstance(value, Role):
+        raise InvalidType(f"role is a Role, not {excerpt(value)}")
+    return value
+
+
+def _check_any_threshold(value: object) -> int:
+    return check_threshold(value, Purpose.KEYRING)
+
+
+def _check_terms(value: object) -> ApprovalTerms | None:
+    if value is not None and type(value) is not ApprovalTerms:
+        raise InvalidType(f"approvals are ApprovalTerms or None, not {type(value).__name__}")
+    return value
+
+
+def _check_thresholds(value: object) -> tuple[tuple[AdjustmentPurpose, int], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if not isinstance(pairs, Iterable) or isinstance(pairs, str):
         raise InvalidType(f"thresholds map adjustment purposes to numbers, not {type(value).__name__}")
-    for purpose in value:
-        if not isinstance(purpose, AdjustmentPurpose):
-            raise InvalidType(f"a threshold is for an AdjustmentPurpose, not {excerpt(purpose)}")
-    return {purpose: check_threshold(found, Purpose.ADJUSTMENT) for purpose, found in value.items()}
+    found: dict[AdjustmentPurpose, int] = {}
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != _PAIR or not isinstance(pair[0], AdjustmentPurpose):
+            raise InvalidType(f"a threshold is for an AdjustmentPurpose, not {excerpt(pair)}")
+        if pair[0] in found:
+            raise InvalidValue(f"there are two thresholds for {pair[0].value}")
+        found[pair[0]] = check_threshold(pair[1], Purpose.ADJUSTMENT)
+    return tuple(sorted(found.items(), key=lambda item: str(item[0].value)))
 
 
 def _check_limits(value: object) -> tuple[Money, ...]:
@@ -105,12 +129,14 @@ def _check_limits(value: object) -> tuple[Money, ...]:
 class ApprovalTerms:
     """What the policy for adjustments says further about approvals.
 
-    `thresholds` overrule the policy's own for a purpose. A withdrawal of more than a sum of
-    `withdrawals_above` needs the approvals that the policy's own threshold asks for.
+    `thresholds` overrule the policy's own for a purpose; given as a mapping, kept as sorted pairs. A
+    withdrawal of more than a sum of `withdrawals_above` needs what the policy's own threshold asks for.
     """
 
     expires_after_seconds: int = attrs.field(converter=_check_expiry, default=DEFAULT_EXPIRY_SECONDS)
-    thresholds: Mapping[AdjustmentPurpose, int] = attrs.field(converter=_check_thresholds, factory=dict)
+    thresholds: tuple[tuple[AdjustmentPurpose, int], ...] = attrs.field(
+        converter=_check_thresholds, default=()
+    )
     withdrawals_above: tuple[Money, ...] = attrs.field(converter=_check_limits, default=())
 
     def to_body(self) -> FrozenMap:
@@ -120,9 +146,7 @@ class ApprovalTerms:
                 "expires_after_seconds": self.expires_after_seconds,
                 "thresholds": tuple(
                     FrozenMap({"purpose": purpose.value, "threshold": threshold})
-                    for purpose, threshold in sorted(
-                        self.thresholds.items(), key=lambda item: str(item[0].value)
-                    )
+                    for purpose, threshold in self.thresholds
                 ),
                 "withdrawals_above": tuple(map(str, self.withdrawals_above)),
             }
@@ -130,14 +154,15 @@ class ApprovalTerms:
 
     @classmethod
     def from_body(cls, body: JsonValue) -> ApprovalTerms:
-        """Read what :meth:`to_body` gives; `InvalidValue` for anything else."""
+        """Read what :meth:`to_body` gives; `InvalidType` or `InvalidValue` for anything else."""
         members = exact_members(
             body, {"expires_after_seconds", "thresholds", "withdrawals_above"}, "set of approval terms"
         )
-        thresholds: dict[AdjustmentPurpose, JsonValue] = {}
-        for item in exact_items(members["thresholds"]):
-            row = exact_members(item, {"purpose", "threshold"}, "threshold")
-            thresholds[pick(AdjustmentPurpose, row["purpose"])] = row["threshold"]
+        rows = [
+            exact_members(item, {"purpose", "threshold"}, "threshold")
+            for item in exact_items(members["thresholds"])
+        ]
+        thresholds = [(pick(AdjustmentPurpose, row["purpose"]), row["threshold"]) for row in rows]
         limits = exact_items(members["withdrawals_above"])
         if not all(isinstance(limit, str) for limit in limits):
             raise InvalidValue("withdrawals_above lists sums as text")
@@ -158,10 +183,10 @@ class Policy:
     `approvals` says more about adjustments, and only that policy has it.
     """
 
-    role: Role
-    threshold: int
+    role: Role = attrs.field(converter=_check_role)
+    threshold: int = attrs.field(converter=_check_any_threshold)
     mandatory_from: int = 1
-    approvals: ApprovalTerms | None = None
+    approvals: ApprovalTerms | None = attrs.field(converter=_check_terms, default=None)
 
     @property
     def expiry_seconds(self) -> int:
@@ -172,7 +197,13 @@ class Policy:
         """Tell how many approvals an adjustment of a purpose needs; None is a withdrawal above its limit."""
         if purpose is None or self.approvals is None:
             return self.threshold
-        return self.approvals.thresholds.get(purpose, self.threshold)
+        return dict(self.approvals.thresholds).get(purpose, self.threshold)
+
+    @property
+    def most_approvals(self) -> int:
+        """How many approvals the most guarded of all entries needs."""
+        own = () if self.approvals is None else self.approvals.thresholds
+        return max([self.threshold, *(threshold for _, threshold in own)])
 
     @property
     def withdrawal_limits(self) -> Mapping[str, int]:
@@ -187,6 +218,7 @@ Policies = Mapping[Purpose, Policy]
 def check_policies(policies: Policies) -> None:
     """Refuse policies that contradict themselves; `InvalidValue` says how."""
     for purpose, policy in policies.items():
+        check_threshold(policy.threshold, purpose)
         if policy.approvals is None:
             continue
         if purpose is not Purpose.ADJUSTMENT:
@@ -205,20 +237,28 @@ def check_change(before: Policy, after: Policy) -> None:
             )
 
 
-def policies_body(policies: Policies, *, first: bool) -> FrozenMap:
-    """Give the JSON members: of version 1, or of a change, which is mandatory from its record's sequence."""
-    return FrozenMap({purpose.value: _policy_body(policy, first) for purpose, policy in policies.items()})
-
-
-def _policy_body(policy: Policy, first: bool) -> FrozenMap:  # noqa: FBT001 - which of two spellings, said by the caller above
+def first_policies_body(policies: Policies) -> FrozenMap:
+    """Give the JSON members of the policies of version 1, which is mandatory from the first line on."""
     return FrozenMap(
         {
-            **({} if policy.approvals is None else {"approvals": policy.approvals.to_body()}),
-            **({"mandatory_from": 1} if first else {}),
-            "role": policy.role.value,
-            "threshold": policy.threshold,
+            purpose.value: FrozenMap({**_policy_members(policy), "mandatory_from": 1})
+            for purpose, policy in policies.items()
         }
     )
+
+
+def changed_policies_body(policies: Policies) -> FrozenMap:
+    """Give the JSON members of the policies of a change, mandatory from its record's sequence."""
+    return FrozenMap(
+        {purpose.value: FrozenMap(_policy_members(policy)) for purpose, policy in policies.items()}
+    )
+
+
+def _policy_members(policy: Policy) -> dict[str, JsonValue]:
+    members: dict[str, JsonValue] = {"role": policy.role.value, "threshold": policy.threshold}
+    if policy.approvals is not None:
+        members["approvals"] = policy.approvals.to_body()
+    return members
 
 
 def read_policies(body: JsonValue, *, names: set[str]) -> dict[Purpose, Policy]:
@@ -242,10 +282,13 @@ def read_policies(body: JsonValue, *, names: set[str]) -> dict[Purpose, Policy]:
     return policies
 
 
-def _table(**policies: tuple[Role, int]) -> dict[Purpose, Policy]:
-    return {
-        Purpose(name): Policy(role=role, threshold=threshold) for name, (role, threshold) in policies.items()
-    }
+def _table(**policies: tuple[Role, int]) -> Policies:
+    return MappingProxyType(
+        {
+            Purpose(name): Policy(role=role, threshold=threshold)
+            for name, (role, threshold) in policies.items()
+        }
+    )
 
 
 UNSIGNED_POLICIES: Policies = _table(

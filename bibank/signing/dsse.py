@@ -24,6 +24,7 @@ from bibank.model.json_value import (
     check_encodable_text,
     freeze,
 )
+from bibank.model.keyring import key_id_of
 from bibank.model.signature import MAX_SIGNATURES
 from bibank.signing.signer import Signer, signatures_of
 
@@ -55,8 +56,9 @@ class Envelope:
         """The bytes that every signature covers."""
         return pre_authentication_encoding(payload_type(self.kind), canonical_text(self.payload).encode())
 
-    def signed_by(self, signer: Signer, *, key_id: str) -> Envelope:
+    def signed_by(self, signer: Signer) -> Envelope:
         """Add a signature; `KeystoreError` when the signer fails."""
+        key_id = key_id_of(signer.public_key)
         others = tuple(pair for pair in self.signatures if pair[0] != key_id)
         (signature,) = signatures_of(signer, (self.message,), public_key=signer.public_key)
         return attrs.evolve(self, signatures=tuple(sorted((*others, (key_id, signature)))))

@@ -300,7 +300,17 @@ class KeyringTrust:
                 reason="too_few",
                 advice="every added key signs as well",
             )
-        check_enough(keyring, [known[key_id] for key_id in signed & known.keys()], Purpose.KEYRING, "change")
+        keys = [known[key_id] for key_id in signed & known.keys()]
+        check_enough(keyring, keys, Purpose.KEYRING, "change")
+        role, asked = keyring.policies[Purpose.ADJUSTMENT].role, keyring.approvers_asked(change)
+        persons = {key.signer_id for key in keys if role in key.roles}
+        if len(persons) < asked:
+            raise refusal(
+                f"the change decides who approves adjustments, and is signed by {len(persons)} persons with "
+                f"the role {role.value}",
+                reason="too_few",
+                advice=f"signatures by {asked} of them would pass",
+            )
 
 
 def _holds(key: KeyringKey | NewKey | None, envelope: Envelope, signature: bytes) -> bool:

@@ -51,8 +51,10 @@ def governed(books: Command, people: Path) -> Command:
     """The command, on the ledger of `books` with three operators; the last line is 7."""
     anna, *others = (from_key_file(people / f"{name}.key") for name in OPERATORS)
     with Ledger.open(books.home) as ledger:
+        there = [anna]
         for operator in (anna, *others):
-            ledger.keyring.add(operator, roles=(Role.OPERATOR,), authorised_by=(anna,), correlation_id="k1")
+            ledger.keyring.add(operator, roles=(Role.OPERATOR,), authorised_by=there, correlation_id="k1")
+            there = list({*there, operator})
     return books
 
 

@@ -194,7 +194,7 @@ def test_usage(governed: Command, words: tuple[str, ...]) -> None:
         (("freeze", ALICE, "--reason", "a" * 1025), "invalid_value"),
         (("freeze", ALICE, "--reason", "a\nb"), "invalid_metadata"),
         (("freeze", ALICE, *WHY, "--correlation-id", ""), "missing_correlation_id"),
-        (("reopen", ALICE, *WHY), "invalid_value"),
+        (("reopen", ALICE, *WHY, "extra"), "usage"),
         (("limit", ALICE, "--floor", "5", *WHY), "invalid_value"),
         (("limit", ALICE, "--floor", "--5", *WHY), "invalid_amount"),
         (("limit", ALICE, "--floor", "-0.123456789", *WHY), "invalid_amount"),

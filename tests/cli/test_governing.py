@@ -21,12 +21,14 @@ from bibank.signing import ApprovalTerms, Keyring, Purpose, Role
 from tests.cli.command import ALICE, CORRECTION, VAULT, Command, Key, cells, refused
 
 # ------------------------------------------------------------------ propose
+SHOWN = "adjustment debit LIAB:USER:ALICE:USDT:AVAILABLE 45, credit ASSET:SYSTEM:VAULT:USDT:MAIN 45"
+"""The correction, by whole account keys."""
 
 
 def test_propose_for_people(governed: Command, key: Key) -> None:
     """It prints the line of the proposal, and what it waits for; who proposes is a signer."""
     line, stamp, waits = governed.ok(*CORRECTION, *key("anna")).out.splitlines()
-    assert line == "line 8: proposal by ANNA_OPS: adjustment ALICE -> SYSTEM:VAULT 45 USDT"
+    assert line == f"line 8: proposal by ANNA_OPS: {SHOWN}"
     assert re.fullmatch(r"\S+Z [0-9a-f]{64}", stamp)
     assert re.fullmatch(r"proposal 8 needs 2 more approvals until \S+Z", waits)
     assert governed.ok(*CORRECTION).out.startswith("line 9: proposal by SYSTEM: adjustment")
@@ -93,11 +95,11 @@ def test_pending(proposed: Command, key: Key) -> None:
     """The table says what is proposed, by whom and why, who has approved it, and until when it waits."""
     proposed.ok("approve", "8", *key("ben"))
     head, _, row = proposed.ok("pending").out.splitlines()
-    columns = ["line", "proposer", "entry", "purpose", "reason", "approved by", "needed", "expires at"]
+    columns = ["line", "proposer", "purpose", "needed", "approved by", "expires at", "reason", "entry"]
     assert re.split(r"  +", head.strip()) == columns
-    entry = "adjustment ALICE -> SYSTEM:VAULT 45 USDT"
-    *shown, until = re.split(r"  +", row.strip())
-    assert shown == ["8", "ANNA_OPS", entry, "CORRECTION", "50 was typed for 5", "BEN_OPS", "2"]
+    *shown, until, reason, entry = re.split(r"  +", row.strip())
+    assert shown == ["8", "ANNA_OPS", "CORRECTION", "2", "BEN_OPS"]
+    assert (reason, entry) == ("50 was typed for 5", SHOWN)
     (document,) = proposed.ok("pending", "--json").documents
     assert (document["sequence"], document["approved_by"], document["needed"]) == (8, ["BEN_OPS"], 2)
     assert document["expires_at"] == until
@@ -129,12 +131,13 @@ def test_what_a_reason_says_to_a_terminal(governed: Command) -> None:
 
 def test_approve_for_people(proposed: Command, key: Key) -> None:
     """The first approval says what is missing, the second is followed by the entry."""
-    line, _, waits = proposed.ok("approve", "8", *key("ben")).out.splitlines()
+    line, _, what, waits = proposed.ok("approve", "8", *key("ben")).out.splitlines()
+    assert what == f"approved: {SHOWN}"
     assert line == "line 9: approval of line 8 by BEN_OPS"
     assert waits.startswith("proposal 8 needs 1 more approval until ")
     lines = proposed.ok("approve", "8", *key("cleo")).out.splitlines()
     assert lines[0] == "line 10: approval of line 8 by CLEO_OPS"
-    assert lines[2] == "line 11: adjustment ALICE -> SYSTEM:VAULT 45 USDT"
+    assert lines[2] == f"line 11: {SHOWN}"
     assert len(lines) == 4
     assert proposed.ok("balance", "ALICE", "USDT", "--json").document["available"] == "15"
     assert proposed.ok("pending", "--json").out == ""
@@ -178,8 +181,8 @@ def test_an_expired_proposal(governed: Command, key: Key) -> None:
     anna, ben, cleo = (from_key_file(people / f"{name}.key") for name in ("anna", "ben", "cleo"))
     with bb.Ledger.create(governed.home, opening={"USDT": "10"}, clock=Yesterweek()) as opened:
         ledger = opened.bind(correlation_id="r1")
-        for operator in (anna, ben, cleo):
-            ledger.keyring.add(operator, roles=[Role.OPERATOR], authorised_by=[anna])
+        for operator, others in ((anna, [anna]), (ben, [anna]), (cleo, [anna, ben])):
+            ledger.keyring.add(operator, roles=[Role.OPERATOR], authorised_by=others)
         draft = bb.drafts.adjustment(
             [bb.Posting.debit("EXP:SYSTEM:RENT:USDT:MAIN", 1), bb.Posting.credit(VAULT, 1)],
             purpose=bb.AdjustmentPurpose.EXPENSE,
@@ -244,11 +247,8 @@ def test_a_withdrawal_above_the_limit(limited: Command, people: Path, key: Key) 
     assert line == "line 4: proposal by ANNA_OPS: withdrawal ALICE -> SYSTEM:VAULT 101 USDT"
     (row,) = limited.ok("pending", "--json").documents
     assert (row["purpose"], row["reason"], row["needed"]) == (None, None, 1)
-    assert cells(limited.ok("pending").out)[0][:3] == [
-        "4",
-        "ANNA_OPS",
-        "withdrawal ALICE -> SYSTEM:VAULT 101 USDT",
-    ]
+    (shown,) = cells(limited.ok("pending").out)
+    assert (*shown[:2], shown[-1]) == ("4", "ANNA_OPS", "withdrawal ALICE -> SYSTEM:VAULT 101 USDT")
     document = limited.ok("approve", "4", *key("ben"), *signed_by, "--json").document
     assert (document["entry"]["intent"], document["missing"]) == ("withdrawal", 0)
 
@@ -341,8 +341,8 @@ def test_encrypted_keys_take_a_passphrase(proposed: Command, people: Path) -> No
     sealed = str(people / "sealed.key")
     signer = make_key_file(people / "sealed.key", signer_id="DORA_OPS", passphrase="correct horse")
     with bb.Ledger.open(proposed.home) as ledger:
-        anna = from_key_file(people / "anna.key")
-        ledger.keyring.add(signer, roles=[Role.OPERATOR], authorised_by=[anna], correlation_id="k2")
+        others = [from_key_file(people / f"{name}.key") for name in ("anna", "ben")]
+        ledger.keyring.add(signer, roles=[Role.OPERATOR], authorised_by=others, correlation_id="k2")
     before = proposed.day.read_bytes()
     for words in (
         ("approve", "8", "--key-file", sealed),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import bibank as bb
 from bibank.keystore import from_key_file
+from bibank.risk.engine import RiskEngine
+from bibank.rules import EntryLimit
 from tests.cli.command import Command, Key, cells
 
 
@@ -21,7 +23,8 @@ def test_records(proposed: Command, key: Key) -> None:
     assert [row[0] for row in rows] == ["2", "5", "6", "7", "8", "9", "10"]
     assert [row[2:] for row in rows[4:]] == [
         [
-            "proposal by ANNA_OPS: adjustment ALICE -> SYSTEM:VAULT 45 USDT",
+            "proposal by ANNA_OPS: adjustment debit LIAB:USER:ALICE:USDT:AVAILABLE 45, "
+            "credit ASSET:SYSTEM:VAULT:USDT:MAIN 45",
             "50 was typed for 5",
             "case-7",
         ],
@@ -39,7 +42,8 @@ def test_records(proposed: Command, key: Key) -> None:
 
 def test_an_override_among_records(governed: Command, people: Path) -> None:
     """An override, which no command writes, is listed with its rule, its end and its reason."""
-    with bb.Ledger.open(governed.home) as ledger:
+    rules = RiskEngine([EntryLimit(name="daily-limit/1", money="5 USDT")])
+    with bb.Ledger.open(governed.home, risk=rules) as ledger:
         ledger.governance.override(
             bb.drafts.transfer("ALICE", "BOB", "1 USDT", correlation_id="t1"),
             rule="daily-limit/1",

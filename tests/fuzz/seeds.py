@@ -17,6 +17,8 @@ import attrs
 import bibank as bb
 from bibank import drafts
 from bibank.model.keyring import Keyring
+from bibank.risk.engine import RiskEngine
+from bibank.rules import EntryLimit
 from bibank.signing import keyfile
 from bibank.signing.keyfile import Cost, Secret
 from bibank.store.jsonl.head import HeadMark, encode_slot
@@ -97,6 +99,7 @@ def write_governed(home: Path) -> None:
         clock=StillClock(),
         durability="none",
         entropy=counted_bytes,
+        risk=RiskEngine([EntryLimit(name="a/1", money="9 USDT")]),
     ) as opened:
         ledger = opened.bind(correlation_id="g")
         anna, bert = ANNA.signer, BERT.signer

@@ -23,6 +23,7 @@ from bibank.errors import JournalCorrupt
 from bibank.journal.machine import LedgerMachine
 from bibank.risk.engine import RiskEngine
 from bibank.risk.rule import RiskRule
+from bibank.rules import EntryLimit
 from bibank.signing import (
     AdjustmentPurpose,
     ApprovalTerms,
@@ -33,6 +34,7 @@ from bibank.signing import (
 )
 from bibank.signing.trust import KeyringTrust
 from tests.journal.machines import members, rehash, spell, state
+from tests.ledger.operators import agreeing
 from tests.signing.forge import ANNA, ANNA_AGAIN, BERT, OWN, Key, pae, signature
 from tests.store.journals import StillClock, counted_bytes
 
@@ -67,11 +69,16 @@ def journal() -> tuple[str, tuple[bytes, ...]]:
     """Give the ledger's id and its 31 lines."""
     store = bb.MemoryStore()
     ledger = bb.Ledger(
-        store=store, opening={"USDT": "1000"}, signer=OWN.signer, clock=StillClock(), entropy=counted_bytes
+        store=store,
+        opening={"USDT": "1000"},
+        signer=OWN.signer,
+        clock=StillClock(),
+        entropy=counted_bytes,
+        risk=RiskEngine([EntryLimit(name="daily/1", money="1000 USDT")]),
     ).bind(correlation_id="r")
     ring, g = ledger.keyring, ledger.governance
     for key in (ANNA, BERT, CLEO, DORA, BERT_AGAIN, ANNA_AGAIN, GONE):  # 3 to 9
-        ring.add(key.signer, roles=(Role.OPERATOR,), authorised_by=(ANNA.signer,))
+        ring.add(key.signer, roles=(Role.OPERATOR,), authorised_by=agreeing(ledger) or [ANNA.signer])
     ring.add(OWNER.signer, roles=(Role.OWNER,), authorised_by=(ANNA.signer,))  # 10
     terms = ApprovalTerms(expires_after_seconds=EXPIRY_SECONDS, withdrawals_above=("10 USDT",))
     policy = Policy(role=Role.OPERATOR, threshold=2, approvals=terms)
@@ -79,7 +86,10 @@ def journal() -> tuple[str, tuple[bytes, ...]]:
         KeyringChange(retire=(GONE.key_id,)),  # 11
         KeyringChange(policies={Purpose.ADJUSTMENT: policy}),  # 12
     ):
-        ring.commit(ring.draft(change).signed_by(ANNA.signer, key_id=ANNA.key_id))
+        envelope = ring.draft(change)
+        for signer in agreeing(ledger):
+            envelope = envelope.signed_by(signer)
+        ring.commit(envelope)
     ledger.deposit("ALICE", "100 USDT")  # 13
     g.propose(correction(45, metadata={"note": "x"}), proposed_by=ANNA.signer)  # 14
     g.approve(14, BERT.signer)  # 15

@@ -157,7 +157,7 @@ EXPECTED = {
     ("account_frozen", "open"): "frozen",
     ("account_frozen", "frozen"): AccountFrozen,
     ("account_frozen", "closed"): AccountClosed,
-    ("account_reopened", "open"): InvalidValue,
+    ("account_reopened", "open"): Refused,
     ("account_reopened", "frozen"): "open",
     ("account_reopened", "closed"): "open",
     ("account_closed", "open"): "closed",
@@ -217,7 +217,7 @@ def test_the_first_decision_about_an_account(kind: RecordKind) -> None:
                 )
             continue
         if kind is RecordKind.ACCOUNT_REOPENED:
-            with pytest.raises(InvalidValue, match="there is nothing to reopen"):
+            with pytest.raises(Refused, match="nothing is left to reopen"):
                 take_decision(
                     kind, decision(kind, previous=0, account=account), sequence=9, book=book, log=log
                 )
@@ -369,7 +369,7 @@ def test_a_recovery_is_about_its_ledger() -> None:
     machine, lines = found()
     torn: dict[str, JsonValue] = {"bytes": 5, "file": "2026-01-25.jsonl.torn-7", "sha256": "5a" * 32}
     record = recovery_record([torn], ledger_id=machine.ledger_id)
-    with pytest.raises(InvalidValue, match="the subject of a recovery record is the ledger"):
+    with pytest.raises(InvalidValue, match="the subject of this recovery record is the ledger"):
         propose(machine, attrs.evolve(record, subject=ALICE))
     assert machine.head.sequence == 2
     lines += propose(machine, record).lines

@@ -144,7 +144,7 @@ WRONG: list[tuple[int, bytes, str]] = [
             intent="adjustment",
             metadata={"requires_approval": True, "reason": "x", "purpose": "CORRECTION"},
         ),
-        "an adjustment needs 1 approvals",
+        "an adjustment needs 1 approval,",
     ),
     (3, change(3, signatures=[{
         "signer_id": "EVE",

@@ -10,6 +10,7 @@ from bibank.errors import JournalCorrupt
 from tests.journal.governed import (
     ADJUSTMENT,
     ALICE,
+    CLEO,
     DEPOSIT,
     DORA,
     FIRST,
@@ -40,6 +41,12 @@ END = len(LINES)
 def entry_behind(**changes: Any) -> list[Line]:
     """The last approval as it was, and behind it the entry with other metadata."""
     return [line(LAST), with_metadata(ADJUSTMENT, **changes)]
+
+
+def overdone() -> list[Line]:
+    """Two approvals that each make enough for the open proposal, and its entry under both."""
+    last, more = approval(DORA), approval(CLEO)
+    return [last, more, carried(line(OPEN + 1)["body"], last["body"], more["body"])]
 
 
 def paid(amount: str, **changes: Any) -> list[Line]:
@@ -162,6 +169,7 @@ ENTRIES: dict[str, Attack] = {
         HELD_BACK, lambda: [line(LAST), line(ADJUSTMENT)], after=LAST - 1, apart=True
     ),
     "the last approval without its entry": Attack(HELD_BACK, lambda: [line(LAST), line(DEPOSIT)], **COUNTS),
+    "one more approval before the entry": Attack(f"line {OPEN} is no open proposal", overdone, at=1),
     "carried out twice in one batch": Attack(NOT_BEHIND, lambda: [*reaching(), reaching()[1]], at=2),
     "carried out again": Attack(
         f"proposal of line {PROPOSAL} {NOT_BEHIND}",

@@ -118,7 +118,7 @@ RECORDS: dict[str, Attack] = {
     "a reopening played again": Attack(
         "was decided behind line 18, and line 20", lambda: [line(REOPENED)], after=FROZEN_AGAIN
     ),
-    "a reopening of an open account": Attack("nothing to reopen", lambda: [line(REOPENED)]),
+    "a reopening of an open account": Attack("nothing is left to reopen", lambda: [line(REOPENED)]),
     "a freeze decided behind nothing": Attack(
         "line 21 has decided", lambda: [decided(FROZEN, BERT, previous=0)]
     ),
@@ -287,19 +287,18 @@ def test_an_attestation_of_another_hash_is_read_and_found_later() -> None:
 
 
 def test_nothing_of_a_batch_is_in_force_when_its_last_line_is_bad() -> None:
-    """What its first lines decided is taken back: terms, overrides, attestations, proposals, approvals."""
+    """What its first lines decided is taken back: terms, attestations, proposals, approvals."""
     bad = attrs.evolve(
         RECORDS["attested twice"],
         make=lambda: [
             decided(FROZEN, BERT),
             limit("-5", BERT),
-            resigned(OVERRIDE, BERT, reason="another"),
             resigned(ATTESTATION, BERT),
             line(OPEN),
             *in_batch("2026-01-25T10:00:00Z"),
             line(ATTESTATION),
         ],
-        at=7,
+        at=6,
     )
     machine = replayed(LINES)
     before = known(machine)
@@ -308,6 +307,19 @@ def test_nothing_of_a_batch_is_in_force_when_its_last_line_is_bad() -> None:
         machine.accept(data)
     with pytest.raises(bb.JournalCorrupt, match="with this key already") as caught:
         machine.accept(last)
-    assert caught.value.sequence == END + 8
+    assert caught.value.sequence == END + 7
     after = known(machine)
     assert {name for name in before if before[name] != after[name]} == {"position"}
+
+
+@pytest.mark.parametrize("first", ["override", "freeze"])
+def test_an_override_is_a_batch_of_its_own(first: str) -> None:
+    """Beside another line it would be asked before or after that line, as one reads."""
+    lines = [resigned(OVERRIDE, BERT, reason="another"), decided(FROZEN, BERT)]
+    machine = replayed(LINES)
+    *begun, last = seal(END, lines if first == "override" else lines[::-1])
+    for data in begun:
+        machine.accept(data)
+    with pytest.raises(bb.JournalCorrupt, match="an override is a batch of its own"):
+        machine.accept(last)
+    assert len(machine.links.overrides.open) == len(replayed(LINES).links.overrides.open)

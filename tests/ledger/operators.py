@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
+import attrs
 import pytest
 import rfc8785
 
@@ -17,9 +19,11 @@ from bibank.signing import (
     AdjustmentPurpose,
     Envelope,
     KeyringChange,
+    KeyStatus,
     Policy,
     Purpose,
     Role,
+    Signer,
 )
 from tests.signing.forge import ANNA, ANNA_AGAIN, BERT, OWN, STRANGER, Key
 from tests.store.journals import StillClock
@@ -53,16 +57,32 @@ def govern(ledger: bb.Ledger, *operators: Key) -> None:
         join(ledger, key)
 
 
+@lru_cache(maxsize=1)
+def _by_id() -> dict[str, Key]:
+    return {Key(number).key_id: Key(number) for number in range(1, 128)}
+
+
+def agreeing(ledger: bb.Ledger) -> list[Signer]:
+    """Everybody who could agree to a change of the keyring: the operators whose keys are in force."""
+    return [
+        attrs.evolve(_by_id()[key.key_id], signer_id=key.signer_id).signer
+        for key in ledger.keyring.keys
+        if Role.OPERATOR in key.roles and key.status is KeyStatus.ACTIVE
+    ]
+
+
 def join(ledger: bb.Ledger, key: Key, *roles: Role) -> None:
-    """Add a key, an operator's unless told; the first operator of all agrees."""
-    ledger.keyring.add(
-        key.signer, roles=roles or (Role.OPERATOR,), authorised_by=(ANNA.signer,), correlation_id="k"
-    )
+    """Add a key, an operator's unless told; all operators agree, and the first appoints himself."""
+    signers = agreeing(ledger) or [key.signer]
+    ledger.keyring.add(key.signer, roles=roles or (Role.OPERATOR,), authorised_by=signers, correlation_id="k")
 
 
-def change(ledger: bb.Ledger, changed: KeyringChange, by: Key = ANNA) -> None:
-    """Change the keyring."""
-    ledger.keyring.commit(signed(ledger.keyring.draft(changed), by), correlation_id="k")
+def change(ledger: bb.Ledger, changed: KeyringChange) -> None:
+    """Change the keyring; all operators agree."""
+    envelope = ledger.keyring.draft(changed)
+    for signer in agreeing(ledger):
+        envelope = envelope.signed_by(signer)
+    ledger.keyring.commit(envelope, correlation_id="k")
 
 
 def decide(ledger: bb.Ledger, **policy: Any) -> None:
@@ -74,7 +94,7 @@ def decide(ledger: bb.Ledger, **policy: Any) -> None:
 def signed(envelope: Envelope, *keys: Key) -> Envelope:
     """Have an envelope signed by some keys."""
     for key in keys:
-        envelope = envelope.signed_by(key.signer, key_id=key.key_id)
+        envelope = envelope.signed_by(key.signer)
     return envelope
 
 

@@ -149,7 +149,7 @@ def test_another_line_is_not_attested() -> None:
     moved = attrs.evolve(draft, signatures=signed(ledger.governance.draft_attestation(3), BERT).signatures)
     with refused(ledger, "bad_signature"):
         ledger.governance.commit(moved, correlation_id="s")
-    with refused(ledger, "too_few"):
+    with refused(ledger, "too_many"):
         ledger.governance.commit(signed(draft, BERT, CLEO), correlation_id="s")
     with refused(ledger, kind=bb.InvalidEntry):
         forced(ledger, signed(draft, BERT), "CLEO_OPS")

@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 import bibank as bb
+from bibank import drafts
 from bibank.rules import EntryLimit
 from tests.ledger.operators import (
     ALICE,
@@ -21,7 +22,9 @@ from tests.ledger.operators import (
     BOB,
     CLEO,
     OWN,
+    approve,
     govern,
+    propose,
 )
 from tests.store.journals import StillClock, deposit, transfer
 
@@ -345,6 +348,46 @@ def test_a_refused_batch_is_not_remembered(place: Place) -> None:
     assert ledger.commit_batch(batch, idempotency_key="k") == done
     with pytest.raises(bb.AccountFrozen):
         ledger.fork(at=frozen.sequence).commit_batch(batch)
+    ledger.close()
+
+
+def test_what_is_decided_before_there_is_an_account_is_in_force_on_it(place: Place) -> None:
+    """Terms of an account that no entry named yet judge its first entry, also after a restart."""
+    ledger = place.create()
+    decide = ledger.bind(correlation_id="g").governance
+    dora, emil = (bb.AccountKey(f"LIAB:USER:{name}:USDT:AVAILABLE") for name in ("DORA", "EMIL"))
+    decide.close(dora, reason="never", authorised_by=(ANNA.signer,))
+    decide.limit(emil, floor="-5", reason="credit", authorised_by=(ANNA.signer,))
+    for _ in range(2):
+        with pytest.raises(bb.AccountClosed):
+            ledger.commit(deposit("DORA", "1 USDT"))
+        with pytest.raises(bb.InsufficientBalance):
+            ledger.commit(transfer("EMIL", "BOB", "6 USDT"))
+        assert ledger.preview(transfer("EMIL", "BOB", "5 USDT"))
+        ledger = place.reopened(ledger)
+    ledger.commit(transfer("EMIL", "BOB", "5 USDT"))
+    assert folded(place.lines(), emil).units == -5 * 10**8
+    ledger.close()
+
+
+def test_what_cancels_out_moves_all_the_same(place: Place) -> None:
+    """A closed account is not named by an entry, approved or not, that gives it back what it takes."""
+    ledger = place.create()
+    decide = ledger.bind(correlation_id="g").governance
+    legs = [bb.Posting.debit(BOB, 1), bb.Posting.credit(BOB, 1)]
+    wash = drafts.adjustment(legs, purpose=bb.AdjustmentPurpose.CORRECTION, reason="x", correlation_id="w")
+    decide.close(BOB, reason="left", authorised_by=(ANNA.signer,))
+    for _ in range(2):
+        sequence = propose(ledger, wash, by=OWN)
+        assert approve(ledger, sequence, BERT) is None
+        with pytest.raises(bb.AccountClosed):
+            approve(ledger, sequence, CLEO)
+        assert [row.approved_by for row in ledger.pending()] == [(BERT.signer_id,)]
+        decide.reopen(BOB, reason="back", authorised_by=(ANNA.signer,))
+        assert approve(ledger, sequence, CLEO) is not None
+        decide.close(BOB, reason="left", authorised_by=(ANNA.signer,))
+        ledger = place.reopened(ledger)
+        decide = ledger.bind(correlation_id="g").governance
     ledger.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import bibank as bb
 from bibank.rules import EntryLimit
-from bibank.signing import KeyringChange
+from bibank.signing import KeyringChange, Policy, Purpose
 from bibank.testing.faults import FaultyStore, StoreFault, StoreFaultPlan
 from tests.ledger.operators import (
     ALICE,
@@ -30,6 +30,7 @@ from tests.ledger.operators import (
     governed,
     join,
     propose,
+    signed,
 )
 from tests.ledger.test_in_force import Place, together
 from tests.signing.forge import Key
@@ -114,6 +115,20 @@ def test_freezes_that_race_are_one_freeze() -> None:
         ledger.governance.reopen(ALICE, reason="x", authorised_by=(CLEO.signer,))
 
 
+def test_an_old_decision_is_not_played_again() -> None:
+    """What was signed on an earlier state of an account is stale, also when it would be possible again."""
+    ledger = governed().bind(correlation_id="g")
+    draft = ledger.governance.draft_decision(bb.RecordKind.ACCOUNT_FROZEN, ALICE, reason="x")
+    envelope = signed(draft, ANNA)
+    ledger.governance.commit(envelope)
+    ledger.governance.reopen(ALICE, reason="x", authorised_by=(ANNA.signer,))
+    head = ledger.head
+    with pytest.raises(bb.NotAuthorised) as caught:
+        ledger.governance.commit(envelope)
+    assert (caught.value.reason, ledger.head) == ("stale", head)
+    assert ledger.transfer("ALICE", "BOB", "1 USDT").sequence == head.sequence + 1
+
+
 def test_what_a_revoked_key_approved_counts_only_before_its_line() -> None:
     """Of approvals and a revocation that race, an entry is there only if it stands before the revocation."""
     seen = Counter[str]()
@@ -121,9 +136,7 @@ def test_what_a_revoked_key_approved_counts_only_before_its_line() -> None:
         ledger = governed(ANNA, BERT, CLEO)
         sequence = propose(ledger, by=OWN)
         revocation = KeyringChange(revoke={BERT.key_id: sequence})
-        outcomes = together(
-            *approving(ledger, sequence, BERT, CLEO), partial(change, ledger, revocation, ANNA)
-        )
+        outcomes = together(*approving(ledger, sequence, BERT, CLEO), partial(change, ledger, revocation))
         assert outcomes[2] is None
         revoked = ledger.records(kind=bb.RecordKind.KEYRING_CHANGED)[-1].sequence
         given = [record.sequence for record in ledger.records(kind=bb.RecordKind.APPROVAL)]
@@ -142,6 +155,36 @@ def test_what_a_revoked_key_approved_counts_only_before_its_line() -> None:
         assert ledger.audit(level="signatures").head == ledger.head
         seen["waits"] += 1
     assert seen.total() == ROUNDS
+
+
+def test_two_keys_of_one_person_are_one_who_decides() -> None:
+    """Where two persons freeze, one with two keys is too few, and leaves the account as it was."""
+    ledger = governed().bind(correlation_id="g")
+    join(ledger, BERT_AGAIN)
+    change(ledger, KeyringChange(policies={Purpose.RULES: Policy(role=bb.Role.OPERATOR, threshold=2)}))
+    with pytest.raises(bb.NotAuthorised) as caught:
+        ledger.governance.freeze(ALICE, reason="x", authorised_by=(BERT.signer, BERT_AGAIN.signer))
+    assert (caught.value.reason, ledger.terms_of(ALICE)) == ("too_few", None)
+    ledger.governance.freeze(ALICE, reason="x", authorised_by=(BERT.signer, CLEO.signer))
+
+
+@pytest.mark.parametrize("in_a_batch", ["alone", "first", "after another"])
+def test_an_overridden_entry_passes_once(in_a_batch: str) -> None:
+    """Twice in one batch is refused and leaves the override; once uses it up, however committed."""
+    ledger = governed().bind(correlation_id="g")
+    ledger.adopt_rules([EntryLimit(name="small/1", money="5 USDT")], authorised_by=(ANNA.signer,))
+    draft, small = transfer("ALICE", "BOB", "6 USDT"), transfer("ALICE", "BOB", "1 USDT")
+    ledger.governance.override(
+        draft, rule="small/1", expires_at=LATER, reason="x", authorised_by=(ANNA.signer,)
+    )
+    for refused in ([draft, draft], [draft, small, draft], [transfer("ALICE", "BOB", "7 USDT")]):
+        with pytest.raises(bb.Refused, match="the limit is 5 USDT"):
+            ledger.commit_batch(refused)
+        assert ledger.preview(draft)
+    batch = {"alone": [draft], "first": [draft, small], "after another": [small, draft]}[in_a_batch]
+    ledger.commit_batch(batch)
+    with pytest.raises(bb.Refused, match="the limit is 5 USDT"):
+        ledger.commit(draft)
 
 
 # --------------------------------------------------------------------------- failing stores
@@ -206,6 +249,26 @@ def test_a_freeze_that_is_not_written_is_not_in_force(fault: StoreFault) -> None
     with pytest.raises(bb.AccountFrozen):
         ledger.commit(transfer("ALICE", "BOB", "1 USDT"))
     assert ledger.audit().head == ledger.head
+
+
+@pytest.mark.parametrize("fault", StoreFault)
+def test_a_revocation_that_is_not_written_ends_no_key(fault: StoreFault) -> None:
+    """After a failed write what a key approved counts, unless the store has its revocation."""
+    store, ledger = faulty(8, fault)
+    sequence = propose(ledger, by=OWN)
+    approve(ledger, sequence, BERT)
+    revocation = KeyringChange(revoke={BERT.key_id: sequence})
+    with pytest.raises((bb.StoreUnavailable, bb.CommitOutcomeUnknown)):
+        change(ledger, revocation)
+    if fault is not StoreFault.UNAVAILABLE:
+        ledger = bb.Ledger(store=store.inner, signer=OWN.signer)
+    entry = approve(ledger, sequence, CLEO)
+    assert (entry is None) is (fault is StoreFault.UNKNOWN_WRITTEN)
+    if entry is None:
+        assert [row.approved_by for row in ledger.pending()] == [(CLEO.signer_id,)]
+    else:
+        change(ledger, revocation)
+    assert ledger.audit(level="signatures").head == ledger.head
 
 
 # --------------------------------------------------------------------------- keys of requests

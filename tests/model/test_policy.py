@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import attrs
 import pytest
 import rfc8785
 from hypothesis import given
@@ -26,10 +27,11 @@ from bibank.model.policy import (
     Policy,
     Purpose,
     Role,
+    changed_policies_body,
     check_change,
     check_policies,
     check_threshold,
-    policies_body,
+    first_policies_body,
     read_policies,
 )
 from bibank.testing.strategies import money
@@ -67,7 +69,7 @@ def test_terms_come_back(terms: ApprovalTerms) -> None:
     body = terms.to_body()
     assert ApprovalTerms.from_body(frozen(thaw(body))) == terms
     assert [row["purpose"] for row in thaw(body)["thresholds"]] == sorted(
-        purpose.value for purpose in terms.thresholds
+        purpose.value for purpose, _ in terms.thresholds
     )
     assert canonical_text(body) == rfc8785.dumps(thaw(body)).decode()
 
@@ -75,7 +77,7 @@ def test_terms_come_back(terms: ApprovalTerms) -> None:
 @given(_policies, st.booleans())
 def test_policies_come_back(policies: dict[Purpose, Policy], first: bool) -> None:  # noqa: FBT001 - drawn
     """In both spellings: of version 1, with the line from which they are mandatory, and of a change."""
-    body = policies_body(policies, first=first)
+    body = first_policies_body(policies) if first else changed_policies_body(policies)
     names = {"mandatory_from", "role", "threshold"} if first else {"role", "threshold"}
     assert read_policies(frozen(thaw(body)), names=names) == policies
     for purpose, policy in policies.items():
@@ -87,7 +89,7 @@ def test_how_many_approvals(terms: ApprovalTerms, threshold: int) -> None:
     """The terms say it for a purpose, and the policy for the others and for withdrawals."""
     policy = Policy(role=Role.OPERATOR, threshold=threshold, approvals=terms)
     for purpose in AdjustmentPurpose:
-        assert policy.approvals_for(purpose) == terms.thresholds.get(purpose, threshold)
+        assert policy.approvals_for(purpose) == dict(terms.thresholds).get(purpose, threshold)
     assert policy.approvals_for(None) == threshold
     assert policy.expiry_seconds == terms.expires_after_seconds
     assert policy.withdrawal_limits == {sum_.asset: sum_.amount.units for sum_ in terms.withdrawals_above}
@@ -99,10 +101,10 @@ def test_a_policy_without_terms() -> None:
     assert {policy.approvals_for(purpose) for purpose in (*AdjustmentPurpose, None)} == {2}
     assert (policy.expiry_seconds, policy.withdrawal_limits) == (7 * 86_400, {})
     assert policy.expiry_seconds == DEFAULT_EXPIRY_SECONDS == ApprovalTerms().expires_after_seconds
-    body = thaw(policies_body(SIGNED_POLICIES, first=True))
+    body = thaw(first_policies_body(SIGNED_POLICIES))
     assert body["adjustment"] == {"mandatory_from": 1, "role": "operator", "threshold": 2}
     terms = Policy(role=Role.OPERATOR, threshold=2, approvals=ApprovalTerms())
-    assert thaw(policies_body({Purpose.ADJUSTMENT: terms}, first=False)) == {
+    assert thaw(changed_policies_body({Purpose.ADJUSTMENT: terms})) == {
         "adjustment": {
             "approvals": {"expires_after_seconds": 604_800, "thresholds": [], "withdrawals_above": []},
             "role": "operator",
@@ -139,7 +141,10 @@ def test_the_two_tables_of_policies() -> None:
         ({"expires_after_seconds": 60.0}, InvalidType),
         ({"expires_after_seconds": "60"}, InvalidType),
         ({"expires_after_seconds": None}, InvalidType),
-        ({"thresholds": [(CAPITAL, 1)]}, InvalidType),
+        ({"thresholds": [(CAPITAL, 1, 2)]}, InvalidType),
+        ({"thresholds": [(CAPITAL, 1), (CAPITAL, 2)]}, InvalidValue),
+        ({"thresholds": "CAPITAL"}, InvalidType),
+        ({"thresholds": None}, InvalidType),
         ({"thresholds": {"CAPITAL": 1}}, InvalidType),
         ({"thresholds": {CAPITAL: -1}}, InvalidValue),
         ({"thresholds": {CAPITAL: MAX_THRESHOLD + 1}}, InvalidValue),
@@ -160,6 +165,24 @@ def test_terms_of_wrong_parts(fields: dict[str, Any], error: type[Exception]) ->
         ApprovalTerms(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"role": "operator"}, InvalidType),
+        ({"role": None}, InvalidType),
+        ({"threshold": True}, InvalidValue),
+        ({"threshold": -1}, InvalidValue),
+        ({"threshold": MAX_THRESHOLD + 1}, InvalidValue),
+        ({"approvals": {"expires_after_seconds": 1}}, InvalidType),
+        ({"approvals": "x"}, InvalidType),
+    ],
+)
+def test_a_policy_of_wrong_parts(fields: dict[str, Any], error: type[Exception]) -> None:
+    """Role, threshold and terms have their types and their range."""
+    with pytest.raises(error):
+        Policy(**{"role": Role.OPERATOR, "threshold": 1, **fields})
+
+
 def test_terms_at_their_limits() -> None:
     """The longest time, the most approvals and the most assets pass; a caller's own mapping is copied."""
     thresholds = {CAPITAL: MAX_THRESHOLD, CORRECTION: 0}
@@ -169,7 +192,8 @@ def test_terms_at_their_limits() -> None:
         withdrawals_above=[Money(n + 1, f"A{n}") for n in range(MAX_LIMITED_ASSETS)],
     )
     thresholds.clear()
-    assert terms.thresholds == {CAPITAL: MAX_THRESHOLD, CORRECTION: 0}
+    assert dict(terms.thresholds) == {CAPITAL: MAX_THRESHOLD, CORRECTION: 0}
+    assert hash(terms) == hash(attrs.evolve(terms))
     assert [sum_.asset for sum_ in terms.withdrawals_above] == sorted(
         f"A{n}" for n in range(MAX_LIMITED_ASSETS)
     )

@@ -12,10 +12,20 @@ import copy
 import json
 from typing import Any
 
-Asked = dict[str, Any]
+from tests.properties.governance_spelling import (
+    Asked,
+    Leg,
+    asset_of,
+    capital,
+    changes,
+    content,
+    locked,
+    untraced,
+    vault,
+)
+
 Answer = tuple[int, ...] | frozenset[str]
-Leg = tuple[str, str, int]
-"""Account, side, whole units."""
+"""The sequences of a request's lines, or the codes of what is wrong with it."""
 
 PEOPLE: dict[str, tuple[str, str]] = {
     "system1": ("SYSTEM", "system"),
@@ -191,7 +201,7 @@ class Books:
         status, floor = self.status(account), self.floor(account)
         following = STEPS[kind].get(status)
         if following is None:
-            found.add({"closed": "account_closed", "frozen": "account_frozen"}.get(status, "invalid_value"))
+            found.add({"closed": "account_closed", "frozen": "account_frozen"}.get(status, "refused"))
         if kind == "limit_set":
             if floor is None or "LOCKED" in account or asked["floor"] > 0:
                 found.add("invalid_value")
@@ -373,6 +383,7 @@ class Books:
         """Take a change that everybody who is added has signed."""
         added, ended = asked["add"], {**asked["retire"], **asked["revoke"]}
         found = self._authority(self.signers(by), "keyring", added=tuple(added))
+        found |= self._appointing(asked, by)
         policies = self.policies | asked["policies"]
         impossible = [
             self.is_fork,
@@ -395,56 +406,18 @@ class Books:
             (self.own,) = added
         self._write("keyring_changed")
 
+    def _appointing(self, asked: Asked, by: list[str]) -> set[str]:
+        """Say whether too few sign what decides who approves."""
+        touched = [*asked["add"], *asked["retire"], *asked["revoke"]]
+        if "adjustment" not in asked["policies"] and all(PEOPLE[name][1] != "operator" for name in touched):
+            return set()
+        policy = self.policies["adjustment"]
+        most = max(policy["threshold"], *policy["thresholds"].values(), 0)
+        agreeing = {PEOPLE[name][0] for name in by if self.keyring.get(name) == "active"} & self.operators()
+        few = len(agreeing) < min(most, len(self.operators()))
+        return {"not_authorised:too_few"} if few else set()
+
     @staticmethod
     def _at(policies: dict[str, Any], purpose: str | None) -> int:
         policy = policies["adjustment"]
         return int(policy["thresholds"].get(purpose, policy["threshold"]))
-
-
-# --------------------------------------------------------------------------- spelling
-
-
-def account(owner: str, asset: str) -> str:
-    """An owner's everyday account."""
-    return f"LIAB:USER:{owner}:{asset}:AVAILABLE"
-
-
-def locked(text: str) -> str:
-    """The held part of an account."""
-    return text.replace("AVAILABLE", "LOCKED")
-
-
-def vault(asset: str) -> str:
-    """The house's account of an asset."""
-    return f"ASSET:SYSTEM:VAULT:{asset}:MAIN"
-
-
-def capital(asset: str) -> str:
-    """What the house began with."""
-    return f"EQUITY:SYSTEM:CAPITAL:{asset}:MAIN"
-
-
-def asset_of(text: str) -> str:
-    """The asset of an account."""
-    return text.split(":")[3]
-
-
-def changes(legs: list[Leg]) -> dict[str, int]:
-    """Sum what legs do to each account, in the direction of its normal balance."""
-    found: dict[str, int] = {}
-    for name, side, units in legs:
-        grows = (side == "debit") == (name.split(":")[0] in ("ASSET", "EXP"))
-        found[name] = found.get(name, 0) + (units if grows else -units)
-    return found
-
-
-def content(entry: Asked) -> str:
-    """Spell all that an entry says."""
-    return json.dumps(entry, sort_keys=True)
-
-
-def untraced(asked: Any) -> Any:
-    """Leave out what only traces a request, or was not asked for."""
-    if isinstance(asked, dict):
-        return {name: untraced(value) for name, value in asked.items() if name != "trace"}
-    return [untraced(value) for value in asked] if isinstance(asked, list | tuple) else asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from bibank.signing import Envelope
 from tests.properties.governance_histories import (
     ALICE,
     BOB,
+    CAROL,
     OPENING,
     SIGNERS,
     TERMS,
@@ -36,7 +38,8 @@ from tests.properties.governance_histories import (
     names,
     proposable,
 )
-from tests.properties.governance_oracle import PEOPLE, Asked, Books, account, locked, vault
+from tests.properties.governance_oracle import PEOPLE, Books
+from tests.properties.governance_spelling import Asked, account, locked, vault
 
 FIRST = ["anna1", "ben1", "ben2", "cleo1", "dora1", "alice1"]
 OPERATORS = ["anna1", "anna2", "ben1", "ben2", "cleo1", "dora1"]
@@ -103,6 +106,13 @@ class GovernanceMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ money
 
+    def pay(self, payer: str, payee: str, units: int, trace: str = "t1") -> None:
+        """One transfer."""
+        legs = [(payer, "debit", units), (payee, "credit", units)]
+        self.take(
+            "book", {"entries": [{"intent": "transfer", "legs": legs, "purpose": None, "trace": trace}]}
+        )
+
     @rule(entries=st.lists(everyday(), min_size=1, max_size=2), key=keys)
     def book(self, entries: list[Asked], key: str | None) -> None:
         """Everyday entries that stand or fall together."""
@@ -139,7 +149,7 @@ class GovernanceMachine(RuleBasedStateMachine):
         self.take("decide", asked, by, key)
 
     @rule(
-        name=st.sampled_from([ALICE, BOB, vault("USDT"), locked(ALICE)]),
+        name=st.sampled_from([ALICE, BOB, CAROL, vault("USDT"), locked(ALICE)]),
         kind=st.sampled_from(["account_frozen", "account_frozen", "account_closed", "limit_set"]),
         by=_able,
         entries=st.lists(st.one_of(everyday(), everyday(), proposable), min_size=1, max_size=4),
@@ -149,18 +159,25 @@ class GovernanceMachine(RuleBasedStateMachine):
         self, name: str, kind: str, by: list[str], entries: list[Asked], data: st.DataObject
     ) -> None:
         """An account, emptied if it is to be closed, is decided about; others move money; it is reopened."""
-        left = self.books.units.get(name, 0)
-        if kind == "account_closed" and name in (ALICE, BOB) and left > 0:
-            legs = [(name, "debit", left), (vault("USDT"), "credit", left)]
-            self.take(
-                "book", {"entries": [{"intent": "withdrawal", "legs": legs, "purpose": None, "trace": "t1"}]}
-            )
+        other = BOB if name == ALICE else ALICE
+        left = self.books.units.get(name, 0) if kind == "account_closed" and name in (ALICE, BOB) else 0
+        for units in [50] * (left // 50) + [left % 50] * (left % 50 > 0):
+            self.pay(name, other, units)
         floor = -100 if kind == "limit_set" else None
         self.take("decide", {"kind": kind, "account": name, "floor": floor, "reason": "x"}, by)
-        legs = [(name, "debit", 1), (BOB if name == ALICE else ALICE, "credit", 1)]
+        legs = [(name, "debit", 1), (other, "credit", 1)]
         leaving = {"intent": "transfer", "legs": legs, "purpose": None, "trace": "t1"}
-        for entry in [*([leaving] if name in (ALICE, BOB) else []), *entries]:
+        arriving = {
+            **leaving,
+            "legs": [(vault("USDT"), "debit", 1), (name, "credit", 1)],
+            "intent": "deposit",
+        }
+        for entry in [*([leaving, arriving] if name in (ALICE, BOB, CAROL) else []), *entries]:
             self.take("book", {"entries": [entry]})
+        if name in (ALICE, BOB):
+            legs = [(name, "debit", 1), (name, "credit", 1)]
+            wash = {"intent": "adjustment", "legs": legs, "purpose": "EXPENSE", "trace": "t1"}
+            self.case(wash, ["cleo1", "dora1", "anna1"])
         if data.draw(st.booleans()):
             again = {"kind": "account_reopened", "account": name, "floor": None, "reason": "x"}
             self.take("decide", again, by)
@@ -171,19 +188,29 @@ class GovernanceMachine(RuleBasedStateMachine):
         other = BOB if name == ALICE else ALICE
         asked = {"kind": "account_frozen", "account": name, "floor": None, "reason": "y"}
         self.take("decide", asked, by)
-        for payer, payee in ((other, name), (name, other)):
-            legs = [(payer, "debit", units), (payee, "credit", units)]
-            entry = {"intent": "transfer", "legs": legs, "purpose": None, "trace": "t1"}
-            self.take("book", {"entries": [entry]})
+        self.pay(other, name, units)
+        self.pay(name, other, units)
         self.take("decide", {**asked, "kind": "account_reopened"}, by)
 
-    @rule(entry=everyday(), by=_signers, after=st.sampled_from([0, 60, 3_600]), key=keys)
-    def override(self, entry: Asked, by: list[str], after: int, key: str | None) -> None:
-        """An entry may pass the host's rule once, and is committed, and tried again."""
+    @rule(
+        pair=st.permutations([ALICE, BOB]),
+        by=_signers,
+        after=st.sampled_from([0, 60, 3_600]),
+        pause=st.sampled_from([0, 0, 59, 60]),
+        key=keys,
+    )
+    def override(self, pair: list[str], by: list[str], after: int, pause: int, key: str | None) -> None:
+        """An entry may pass the host's rule once, until a time; another may not."""
+        payer, payee = pair
+        legs = [(vault("USDT"), "debit", 60), (payer, "credit", 60)]
+        self.take("book", {"entries": [{"intent": "deposit", "legs": legs, "purpose": None, "trace": "t1"}]})
+        entry = {"intent": "transfer", "legs": [(payer, "debit", 60), (payee, "credit", 60)], "purpose": None}
+        entry["trace"] = "t1"
         asked = {"entry": entry, "expires": self.books.now + after, "reason": "x"}
         self.take("override", asked, by, key)
-        for _ in range(2):
-            self.take("book", {"entries": [entry]})
+        self.wait(pause)
+        for trace in ("t2", "t1", "t1"):
+            self.pay(payer, payee, 60, trace)
 
     # ------------------------------------------------------------------ proposals
 
@@ -192,6 +219,12 @@ class GovernanceMachine(RuleBasedStateMachine):
         """Somebody proposes what nobody commits without approvals; others approve it as time passes."""
         if key is None:
             self.take("book", {"entries": [entry]})
+        self.case(entry, turns, by, key)
+
+    def case(
+        self, entry: Asked, turns: Sequence[str | int], by: str | None = None, key: str | None = None
+    ) -> None:
+        """Propose an entry, and let keys approve it one after the other, or time pass."""
         sequence = self.books.sequence + 1
         self.take("propose", {"entry": entry}, by, key)
         for turn in turns:
@@ -199,6 +232,18 @@ class GovernanceMachine(RuleBasedStateMachine):
                 self.wait(turn)
             elif sequence in self.books.proposals:
                 self.take("approve", {"sequence": sequence}, turn)
+
+    @rule(entry=proposable, order=st.permutations(OPERATORS), how=st.sampled_from(["retire", "revoke"]))
+    def end_approver(self, entry: Asked, order: list[str], how: str) -> None:
+        """Somebody approves, the key of it ends, and others approve."""
+        first, *others = order
+        self.case(entry, [first])
+        sequence = max(self.books.proposals, default=0)
+        change: Asked = {"add": [], "retire": {}, "revoke": {}, "policies": {}}
+        self.take("change", {**change, how: {first: f"{how}d"}}, others[:2])
+        if sequence:
+            for by in others:
+                self.take("approve", {"sequence": sequence}, by)
 
     @rule(entry=proposable, by=_proposers, turns=_turns)
     def propose_again(self, entry: Asked, by: str | None, turns: list[str | int]) -> None:
@@ -248,8 +293,10 @@ class GovernanceMachine(RuleBasedStateMachine):
         assert self.ledger is not None
         asked = {"sequence": data.draw(st.sampled_from([row[0] for row in self.books.pending()]))}
         ledger = self.ledger.fork() if is_fork else self.ledger
-        noted = {**asked, "is_fork": is_fork}
-        self.envelopes.append(("approve", noted, by, envelope_of(ledger, "approve", asked, by)))
+        noted, envelope = {**asked, "is_fork": is_fork}, envelope_of(ledger, "approve", asked, by)
+        self.envelopes.append(("approve", noted, by, envelope))
+        if is_fork:
+            check_answer(deliver(self.ledger, envelope), self.books.ask("approve", noted, by))
 
     @precondition(lambda self: self.envelopes)
     @rule(data=st.data())
@@ -259,6 +306,21 @@ class GovernanceMachine(RuleBasedStateMachine):
         verb, asked, by, envelope = data.draw(st.sampled_from(self.envelopes))
         check_answer(deliver(self.ledger, envelope), self.books.ask(verb, asked, by))
         self.before[self.books.sequence] = self.books.copy(is_fork=True)
+
+    @rule(name=st.sampled_from([ALICE, BOB]), by=_able, kind=st.sampled_from(["account_frozen", "limit_set"]))
+    def replay(self, name: str, by: list[str], kind: str) -> None:
+        """A decision that was signed beforehand is taken, taken back, and played again."""
+        assert self.ledger is not None
+        floor = -10 if kind == "limit_set" else None
+        asked: Asked = {"kind": kind, "account": name, "floor": floor, "reason": "z"}
+        before = self.books.terms.get(name, {"sequence": 0})["sequence"]
+        everybody = self.books.signers(by)
+        envelope = envelope_of(self.ledger, "decide", asked, everybody)
+        noted = {**asked, "previous": before, "is_fork": False}
+        for _ in range(2):
+            check_answer(deliver(self.ledger, envelope), self.books.ask("decide", noted, everybody))
+            self.before[self.books.sequence] = self.books.copy(is_fork=True)
+            self.take("decide", {**asked, "kind": "account_reopened", "floor": None}, by)
 
     # ------------------------------------------------------------------ keys, time, restarts
 

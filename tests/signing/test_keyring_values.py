@@ -103,12 +103,16 @@ def test_a_change_changes_something_once() -> None:
 
 def test_a_change_is_judged_when_it_is_committed() -> None:
     """A policy that no reader would take is refused, however it came into the change."""
+    for threshold in (-1, 16):
+        with pytest.raises(bb.InvalidValue, match=f"is {threshold}, not 0 to 15"):
+            Policy(role=Role.OPERATOR, threshold=threshold)
     with bb.Ledger.in_memory(signer=OWN.signer) as ledger:
         for threshold in (-1, 16):
-            policy = Policy(role=Role.OPERATOR, threshold=threshold)
+            policy = Policy(role=Role.OPERATOR, threshold=1)
+            object.__setattr__(policy, "threshold", threshold)
             draft = ledger.keyring.draft(KeyringChange(policies={Purpose.KEYRING: policy}))
             with pytest.raises(bb.InvalidValue, match=f"is {threshold}, not 0 to 15"):
-                ledger.keyring.commit(draft.signed_by(OWN.signer, key_id=OWN.key_id), correlation_id="k1")
+                ledger.keyring.commit(draft.signed_by(OWN.signer), correlation_id="k1")
         assert ledger.keyring.version == 1
 
 
