@@ -263,6 +263,7 @@ class Governance(EnvelopeCommits):
             raise InvalidType(f"an override is for an UnsignedEntry, not {type(entry).__name__}")
         asked = {
             **asked_of_drafts((entry,)),
+            "correlation_id": entry.correlation_id,  # part of what the entry is known by
             "expires_at": format_timestamp(check_utc(expires_at)),
             "reason": given_reason(reason),
             "rule": check_rule(rule),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import bibank as bb
+from bibank.committer import Committer
 from bibank.rules import EntryLimit
 from bibank.signing import KeyringChange, Policy, Purpose
 from bibank.testing.faults import FaultyStore, StoreFault, StoreFaultPlan
@@ -32,7 +34,7 @@ from tests.ledger.operators import (
     propose,
     signed,
 )
-from tests.ledger.test_in_force import Place, together
+from tests.ledger.test_in_force import PATIENCE_SECONDS, Place, together
 from tests.signing.forge import Key
 from tests.store.journals import deposit, transfer
 
@@ -78,6 +80,25 @@ def test_approvals_that_race_carry_out_one_entry() -> None:
         assert list(ledger.pending()) == []
     assert str(ledger.balance("ALICE", "USDT").available) == str(1100 - ROUNDS)
     assert ledger.audit(level="signatures").head == ledger.head
+
+
+def test_approvals_that_meet_at_the_door_carry_out_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two approvals of which neither has seen the other, both about to be committed, are one entry."""
+    ledger, door = governed(), threading.Barrier(2)
+    sequence = propose(ledger, by=OWN)
+    commit_written = Committer.commit_written
+
+    def meet(*asked: Any, **options: Any) -> Any:
+        door.wait(PATIENCE_SECONDS)
+        return commit_written(*asked, **options)
+
+    monkeypatch.setattr(Committer, "commit_written", meet)
+    assert sorted(map(said, together(*approving(ledger, sequence, BERT, CLEO)))) == [
+        "approved",
+        "carried out",
+    ]
+    assert carried_out(ledger) == [(ledger.head.sequence, str(sequence))]
+    assert list(ledger.pending()) == []
 
 
 @pytest.mark.parametrize(
