@@ -13,9 +13,13 @@ import rfc8785
 
 import bibank as bb
 from bibank import drafts
+from bibank.risk.engine import RiskEngine
+from bibank.rules import EntryLimit
+from tests.ledger.operators import ANNA, BERT, CLEO, governed
 from tests.store.journals import StillClock
 
 AT = datetime(2026, 1, 20, tzinfo=UTC)
+LATER = datetime(2027, 1, 1, tzinfo=UTC)
 SHOP = "LIAB:USER:SHOP:USDT:AVAILABLE"
 OWNER = UUID(int=255)
 PLAIN: dict[str, object] = {"effective_at": None, "metadata": {}}
@@ -191,3 +195,71 @@ def test_a_sequence_that_no_line_has(ledger: bb.Ledger, bad: int) -> None:
         for act in (ledger.post_hold, ledger.void_hold, ledger.reverse):
             with pytest.raises(bb.UnknownSequence):
                 act(bad, idempotency_key=key)
+
+
+ACCOUNT = bb.AccountKey("LIAB:USER:ALICE:USDT:AVAILABLE")
+FIX = drafts.adjustment(
+    [bb.Posting.debit(ACCOUNT, 1), bb.Posting.credit("ASSET:SYSTEM:VAULT:USDT:MAIN", 1)],
+    purpose=bb.AdjustmentPurpose.CORRECTION,
+    reason="typed",
+    correlation_id="c",
+)
+FIXED = {
+    "intent": "adjustment",
+    "metadata": {"purpose": "CORRECTION", "reason": "typed", "requires_approval": True},
+    "postings": [
+        {"account": str(ACCOUNT), "amount": "1", "side": "debit"},
+        {"account": "ASSET:SYSTEM:VAULT:USDT:MAIN", "amount": "1", "side": "credit"},
+    ],
+}
+BY: dict[str, Any] = {"authorised_by": (ANNA.signer,), "idempotency_key": "k"}
+Decide = Callable[[bb.Governance], Any]
+DECIDED: dict[str, tuple[Decide, dict[str, object]]] = {
+    "freeze": (
+        lambda decide: decide.freeze(ACCOUNT, reason="court", **BY),
+        {
+            "verb": "account_frozen",
+            "arguments": {"account": str(ACCOUNT), "floor": None, "reason": "court"},
+        },
+    ),
+    "limit": (
+        lambda decide: decide.limit(ACCOUNT, floor="-5.0", reason="credit", **BY),
+        {"verb": "limit_set", "arguments": {"account": str(ACCOUNT), "floor": "-5", "reason": "credit"}},
+    ),
+    "propose": (
+        lambda decide: decide.propose(FIX, idempotency_key="k"),
+        {"verb": "propose", "drafts": [FIXED]},
+    ),
+    "approve": (
+        lambda decide: decide.approve(decide.propose(FIX).sequence, BERT.signer, idempotency_key="k").record,
+        {"verb": "approve", "arguments": {"sequence": 8, "signer": "BERT_OPS"}},
+    ),
+    "attest": (
+        lambda decide: decide.attest(1, BERT.signer, idempotency_key="k"),
+        {"verb": "attest", "arguments": {"sequence": 1, "signer": "BERT_OPS"}},
+    ),
+    "override": (
+        lambda decide: decide.override(ONE, rule="small/1", expires_at=LATER, reason="once", **BY),
+        {
+            "verb": "override",
+            "correlation_id": "x",
+            "drafts": [DRAFT],
+            "expires_at": "2027-01-01T00:00:00Z",
+            "reason": "once",
+            "rule": "small/1",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_the_digest_of_a_decision_is_the_one_of_the_reference(name: str) -> None:
+    """It stands in the record's body, beside what was signed."""
+    rules = RiskEngine([EntryLimit(name="small/1", money="1000 USDT")])
+    ledger = governed(ANNA, BERT, CLEO, risk=rules).bind(correlation_id="r")
+    assert ledger.head.sequence == 6
+    ask, asked = DECIDED[name]
+    if name == "approve":
+        ledger.transfer("ALICE", "BOB", "1 USDT")
+    expected = hashlib.sha256(rfc8785.dumps(asked)).hexdigest()  # type: ignore[arg-type]  # plain JSON
+    assert ask(ledger.governance).body["bb.idempotency_digest"] == expected
