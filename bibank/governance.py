@@ -49,6 +49,7 @@ from bibank.journal.overrides import check_rule
 from bibank.model.account import AccountKey
 from bibank.model.amount import SignedAmount
 from bibank.model.entry import JournalEntry, UnsignedEntry
+from bibank.model.keyring import check_signer_id
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.timestamp import check_utc, format_timestamp
 from bibank.opening import check_signers
@@ -161,8 +162,10 @@ class Governance(EnvelopeCommits):
         correlation_id: str | UUID | None,
         key: str | UUID | None,
     ) -> JournalRecord:
+        if not isinstance(account, AccountKey):
+            raise InvalidType(f"account is an AccountKey, not {type(account).__name__}")
         asked = {
-            "account": str(account),
+            "account": account.text,
             "floor": None if floor is None else str(floor),
             "reason": given_reason(reason),
         }
@@ -290,4 +293,4 @@ def _asked_of_line(verb: str, sequence: int, signer: Signer) -> dict[str, object
     """Say what signing something about a line asks for."""
     check_signers((signer,))
     check_sequence(sequence, minimum=1)
-    return {"arguments": {"sequence": sequence, "signer": signer.signer_id}, "verb": verb}
+    return {"arguments": {"sequence": sequence, "signer": check_signer_id(signer.signer_id)}, "verb": verb}

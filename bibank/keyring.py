@@ -18,7 +18,7 @@ from uuid import UUID
 import attrs
 
 from bibank.committer import Committer
-from bibank.errors import ConfigurationError, InvalidValue
+from bibank.errors import ConfigurationError, InvalidType, InvalidValue
 from bibank.journal.batches import PreparedBatch
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import KeyringChange, KeyringKey, key_id_of
@@ -170,12 +170,16 @@ class LedgerKeyring:
 
     def draft(self, change: KeyringChange) -> Envelope:
         """Write a change as an envelope, for signers elsewhere; commit it with :meth:`commit`."""
+        if not isinstance(change, KeyringChange):
+            raise InvalidType(f"a change is a KeyringChange, not {type(change).__name__}")
         return self._trust.envelope(change)
 
     def commit(
         self, envelope: Envelope, *, correlation_id: str | UUID | None = None, signer: Signer | None = None
     ) -> JournalRecord:
         """Commit a signed change. `signer` is the ledger's own from here on, when the change replaces it."""
+        if type(envelope) is not Envelope:
+            raise InvalidType(f"an Envelope is committed, not {type(envelope).__name__}")
         trace = check_correlation_id(self._trace if correlation_id is None else correlation_id)
         record = UnsignedRecord(
             kind=RecordKind.KEYRING_CHANGED,

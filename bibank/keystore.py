@@ -149,6 +149,8 @@ def _read_private(path: Path) -> Secret:
             mode = stat.S_IMODE(found.st_mode)
             raise KeystoreError(f"the key file {path} is open to others (mode {mode:04o}); chmod 600 it")
         return Secret(os.read(handle, MAX_FILE_BYTES + 1))
+    except OSError as error:
+        raise KeystoreError(f"cannot read the key file {path}: {error.strerror}") from None
     finally:
         os.close(handle)
 

@@ -66,7 +66,7 @@ NOT_AUTHORISED_REASONS = {
     "bad_signature": "a signature is not over these bytes: what was signed was altered, or belongs elsewhere",
     "expired": "the proposal's or the override's time is over",
     "inactive_key": "the key that signed was retired or revoked",
-    "not_pending": "no open proposal stands in that line: it was carried out, or it expired, or it is none",
+    "not_pending": "no open proposal stands in that line: it was carried out, or is none",
     "other_content": "what was signed is not what is proposed, or not the line that is attested",
     "other_ledger": "what was signed names another ledger",
     "own_proposal": "who proposed it does not approve it",

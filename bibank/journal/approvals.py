@@ -10,7 +10,7 @@ own batch, by the entry.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -23,17 +23,13 @@ from bibank.model.entry import JournalEntry, Posting, TransactionIntent, Unsigne
 from bibank.model.json_value import FrozenMap
 from bibank.model.keyring import Keyring, KeyringKey
 from bibank.model.links import ApprovedBy, EntryLinks
-from bibank.model.policy import MAX_EXPIRY_SECONDS, AdjustmentPurpose, Policy, Purpose, Role
+from bibank.model.policy import AdjustmentPurpose, Policy, Purpose, Role
 from bibank.model.proposal import Proposal
 from bibank.model.record import JournalRecord
 from bibank.model.timestamp import format_timestamp
 
 APPROVALS_NAME = "approvals/1"
 """What refusals for lacking approvals name as their rule."""
-
-
-_REMEMBERED = timedelta(seconds=MAX_EXPIRY_SECONDS)
-"""How long an expired proposal is known as one; afterwards it is none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,8 +100,6 @@ class ApprovalBook:
             purpose=read_proposal(payload).purpose,
             expires_at=expiry(moment, policy),
         )
-        for ended in [one.sequence for one in self._open.values() if moment - one.expires_at >= _REMEMBERED]:
-            self._log.remove(self._open, ended)
         self._log.set(self._open, sequence, proposal)
 
     def approve(

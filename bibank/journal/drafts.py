@@ -183,7 +183,7 @@ def adjustment(
     return UnsignedEntry(
         intent=TransactionIntent.ADJUSTMENT,
         correlation_id=correlation_id,
-        postings=tuple(postings),
+        postings=postings,
         metadata=with_fields(metadata, fields),
         links=effective(effective_at),
     )

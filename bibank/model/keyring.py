@@ -22,6 +22,7 @@ from bibank.model.money import PART_PATTERN
 from bibank.model.policy import (
     UNSIGNED_POLICIES,
     Policies,
+    Policy,
     Purpose,
     Role,
     changed_policies_body,
@@ -58,8 +59,8 @@ def check_signer_id(value: object) -> str:
 
 
 def key_id_of(public_key: str) -> str:
-    """Name a key: the first 16 hex digits of SHA-256 of the raw public key."""
-    return sha256(bytes.fromhex(public_key)).hexdigest()[:_KEY_ID_DIGITS]
+    """Name a key: the first 16 hex digits of SHA-256 of the raw public key. `InvalidValue` for none."""
+    return sha256(bytes.fromhex(_check_public_key(public_key))).hexdigest()[:_KEY_ID_DIGITS]
 
 
 def _check_public_key(value: object) -> str:
@@ -276,15 +277,45 @@ class Keyring:
         return attrs.evolve(key, status=status, valid_to_sequence=sequence - 1)
 
 
+def _check_new_keys(value: object) -> tuple[NewKey, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(key, NewKey) for key in value):
+        raise InvalidType("a change adds a tuple of NewKey values")
+    return tuple(value)
+
+
+def _check_key_ids(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise InvalidType(f"a change retires a tuple of key ids, not {type(value).__name__}")
+    return tuple(map(_check_key_id, value))
+
+
+def _check_revocations(value: object) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        raise InvalidType(f"a change revokes a mapping of key ids, not {type(value).__name__}")
+    for last in value.values():
+        if isinstance(last, bool) or not isinstance(last, int):
+            raise InvalidType(f"the last trusted sequence is an int, not {excerpt(last)}")
+    return MappingProxyType({_check_key_id(key_id): last for key_id, last in value.items()})
+
+
+def _check_changed_policies(value: object) -> Policies:
+    if not isinstance(value, Mapping):
+        raise InvalidType(f"policies map purposes to policies, not {type(value).__name__}")
+    for purpose, policy in value.items():
+        if not isinstance(purpose, Purpose) or type(policy) is not Policy:
+            raise InvalidType(f"policies map a Purpose to a Policy, not {excerpt(purpose)}")
+    return MappingProxyType(dict(value))
+
+
 @attrs.frozen(kw_only=True)
 class KeyringChange:
     """What a new version of the keyring changes: keys added, retired, revoked, policies replaced."""
 
-    add: tuple[NewKey, ...] = ()
-    retire: tuple[str, ...] = ()
-    revoke: Mapping[str, int] = attrs.field(factory=dict)
+    add: tuple[NewKey, ...] = attrs.field(converter=_check_new_keys, default=())
+    retire: tuple[str, ...] = attrs.field(converter=_check_key_ids, default=())
+    revoke: Mapping[str, int] = attrs.field(converter=_check_revocations, factory=dict)
     """Key id and the last sequence that it is still trusted for."""
-    policies: Policies = attrs.field(factory=dict)
+    policies: Policies = attrs.field(converter=_check_changed_policies, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a change that changes nothing or names a key twice."""

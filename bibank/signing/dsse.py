@@ -29,7 +29,8 @@ from bibank.model.signature import MAX_SIGNATURES
 from bibank.signing.signer import Signer, signatures_of
 
 _TYPE = "application/vnd.bibank.{kind}+json"
-_NAMED = re.compile(r"application/vnd\.bibank\.([a-z_]{1,64})\+json", re.ASCII)
+_KIND = re.compile(r"[a-z_]{1,64}", re.ASCII)
+_NAMED = re.compile(rf"application/vnd\.bibank\.({_KIND.pattern})\+json", re.ASCII)
 
 
 def payload_type(kind: str) -> str:
@@ -43,13 +44,38 @@ def pre_authentication_encoding(media_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(name), name, len(payload), payload)
 
 
+def _check_kind(value: object) -> str:
+    if not isinstance(value, str) or _KIND.fullmatch(value) is None:
+        raise InvalidValue(f"{excerpt(value)} is no kind of envelope")
+    return value
+
+
+def _freeze_payload(value: Mapping[str, object]) -> FrozenMap:
+    return freeze(value, BODY_LIMITS, check_text=check_encodable_text)
+
+
+def _check_pairs(value: object) -> tuple[tuple[str, bytes], ...]:
+    if not isinstance(value, tuple) or not all(map(_is_pair, value)):
+        raise InvalidType("the signatures of an envelope are a tuple of pairs: key id, signature")
+    return value
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == len(("key id", "signature"))
+        and isinstance(value[0], str)
+        and isinstance(value[1], bytes)
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Envelope:
     """A payload and the signatures over it: (key id, signature) pairs, one a key, sorted."""
 
-    kind: str
-    payload: FrozenMap
-    signatures: tuple[tuple[str, bytes], ...] = ()
+    kind: str = attrs.field(converter=_check_kind)
+    payload: FrozenMap = attrs.field(converter=_freeze_payload)
+    signatures: tuple[tuple[str, bytes], ...] = attrs.field(converter=_check_pairs, default=())
 
     @property
     def message(self) -> bytes:
@@ -57,7 +83,9 @@ class Envelope:
         return pre_authentication_encoding(payload_type(self.kind), canonical_text(self.payload).encode())
 
     def signed_by(self, signer: Signer) -> Envelope:
-        """Add a signature; `KeystoreError` when the signer fails."""
+        """Add a signature; `KeystoreError` when the signer fails, `InvalidType` for what is none."""
+        if isinstance(signer, type) or not isinstance(signer, Signer):
+            raise InvalidType(f"an envelope is signed by a Signer, not by {type(signer).__name__}")
         key_id = key_id_of(signer.public_key)
         others = tuple(pair for pair in self.signatures if pair[0] != key_id)
         (signature,) = signatures_of(signer, (self.message,), public_key=signer.public_key)

@@ -11,7 +11,6 @@ import pytest
 
 import bibank as bb
 from bibank.model.json_value import FrozenMap
-from bibank.model.policy import MAX_EXPIRY_SECONDS
 from bibank.signing import ApprovalTerms, KeyringChange, Role
 from tests.ledger.operators import (
     ALICE,
@@ -214,20 +213,6 @@ def test_a_proposal_ends_at_its_time(seconds: int | None) -> None:
     ledger.deposit("BOB", "1 USDT", correlation_id="d2")
     assert list(ledger.pending()) == []
     assert approve(ledger, propose(ledger), BERT, CLEO) is not None
-
-
-@pytest.mark.parametrize("early", [0, 1], ids=["at its end", "a microsecond before"])
-def test_what_is_over_is_forgotten_by_a_later_proposal(early: int) -> None:
-    """A year behind its end, and not before; nobody approves it meanwhile."""
-    clock = StillClock()
-    ledger = governed(clock=clock, max_clock_jump=timedelta(days=999))
-    first = propose(ledger)
-    end = ledger.pending()[0].expires_at
-    clock.moment = end + timedelta(seconds=MAX_EXPIRY_SECONDS) - timedelta(microseconds=early)
-    propose(ledger)
-    assert (ledger._committer.machine.links.approvals.find(first) is None) is (not early)
-    with refused(ledger, "expired" if early else "not_pending"):
-        approve(ledger, first, BERT)
 
 
 def test_an_expiry_is_decided_when_it_is_proposed() -> None:
