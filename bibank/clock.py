@@ -68,7 +68,8 @@ class ClockWatch:
     def now(self, *, after: datetime | None) -> datetime:
         """Give the time of a commit after a line's time, or the first of all.
 
-        Raises `InvalidValue` and `InvalidType` for what is no aware UTC time, `ClockJumped`.
+        Raises `InvalidValue` and `InvalidType` for what is no aware UTC time, `ClockJumped`, and whatever
+        the clock raises.
         """
         now = check_utc(self._clock.now())
         if after is None or -self._noted <= now - after <= self._noted:

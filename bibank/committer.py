@@ -153,14 +153,18 @@ class Committer:
         return now
 
     def _seal(
-        self, batch: PreparedBatch, *, successor: LineSigner | None = None
+        self,
+        batch: PreparedBatch,
+        *,
+        successor: LineSigner | None = None,
+        now: datetime | None = None,
     ) -> tuple[Found, WriteGroup | None]:
         """Seal one batch and queue it, to be signed by a successor or by whoever signs now.
 
         Gives the batch, and the group that it waits for; the ones of an earlier commit under its key.
         """
         with self._queue.lock:
-            now = self._enter()
+            now = self._enter(now)
             try:
                 self._queue.inside.asking = get_ident()
                 try:
@@ -313,8 +317,10 @@ class Committer:
             if queue.recovered and self.machine.head.sequence:
                 self._record_recovery()
             batch = write(self.machine)
+            now = self._enter()  # here nothing is sealed yet, whatever the clock raises
+            self._leave()
             try:
-                sealed, group = self._seal(batch, successor=successor)
+                sealed, group = self._seal(batch, successor=successor, now=now)
                 if group is not None:  # otherwise it was committed before, under its key
                     queue.settle(group)
             except BaseException as error:

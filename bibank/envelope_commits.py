@@ -13,7 +13,7 @@ from bibank.journal.approvals import approval_required, approvals_needed
 from bibank.journal.authority import refusal
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.machine import LedgerMachine
-from bibank.journal.proposals import ProposedEntry, digest_of, read_proposal
+from bibank.journal.proposals import ProposedEntry, check_fits, digest_of, read_proposal
 from bibank.journal.records import RECORD_TABLE, Subject, check_record
 from bibank.model.identifier import check_correlation_id
 from bibank.model.json_value import FrozenMap
@@ -143,7 +143,7 @@ class EnvelopeCommits(EnvelopeDrafts):
             keyring = machine.keyring
             standing = [one.digest for one in proposal.standing(keyring)] if proposal is not None else []
             policy = keyring.policies[Purpose.ADJUSTMENT]
-            if proposal is None or len(standing) + 1 < policy.approvals_for(proposal.purpose):
+            if proposal is None or len(standing) + 1 < proposal.needed(policy):
                 return PreparedBatch((record,), key=mark)
             approvals = tuple(sorted({*standing, digest}))
             approved = ApprovedBy(sequence=cited, proposal=proposal.digest, approvals=approvals)
@@ -167,6 +167,7 @@ class EnvelopeCommits(EnvelopeDrafts):
 
     def _check_proposable(self, entry: ProposedEntry, proposer: str) -> None:
         """Demand that an entry needs approvals, and that there are persons to give them."""
+        check_fits(entry)
         keyring = self._keyring()
         needed = approvals_needed(entry.intent, entry.postings, entry.metadata, keyring)
         if not needed:

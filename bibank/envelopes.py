@@ -44,6 +44,8 @@ class EnvelopeDrafts:
         floor: SignedAmount | str | int | None = None,
     ) -> Envelope:
         """Write a decision about an account as an envelope, for signers elsewhere."""
+        if not isinstance(kind, RecordKind):
+            raise InvalidType(f"kind is a RecordKind, not {type(kind).__name__}")
         if kind not in TRANSITIONS:
             raise InvalidValue(f"a {getattr(kind, 'value', kind)} is no decision about an account")
         if not isinstance(account, AccountKey):

@@ -14,6 +14,7 @@ from bibank.errors import ConfigurationError, HeadConflict, LedgerClosed, RulesM
 from bibank.journal.codec import decode_line
 from bibank.journal.genesis import GENESIS_LINES
 from bibank.journal.machine import LedgerMachine
+from bibank.model.genesis import FORK_PREFIX
 from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.keyring import Keyring
 from bibank.model.lines import Head, LineGroup
@@ -23,9 +24,6 @@ from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, verify_never
 from bibank.stored_lines import Lines
-
-FORK_PREFIX = "fork."
-"""How the id of a fork begins; the id of the ledger that it left follows."""
 
 
 class ForkStore:

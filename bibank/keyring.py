@@ -117,6 +117,8 @@ class LedgerKeyring:
         Raises `NotAuthorised` when signatures are missing, `InvalidValue` when the key is or was there,
         `ConfigurationError` when an unsigned ledger's first key is not a system key.
         """
+        if not isinstance(roles, Sequence):
+            raise InvalidType(f"roles are a sequence of Role, not {type(roles).__name__}")
         key = new_key(signer, *roles)
         if self._current().keyring.keys:
             everyone = (signer, *check_signers(authorised_by))
@@ -159,6 +161,8 @@ class LedgerKeyring:
 
         The ledger's own key takes a `replacement`, which signs from this line on.
         """
+        if not isinstance(key_id, str):
+            raise InvalidType(f"a key id is a str, not {type(key_id).__name__}")
         if replacement is None:
             change = KeyringChange(revoke={key_id: last_trusted_sequence})
             return self._change(change, check_signers(authorised_by), correlation_id, None)

@@ -11,6 +11,7 @@ from bibank.clock import Clock, ClockWatch, SystemClock, check_max_jump
 from bibank.errors import (
     ConfigurationError,
     InvalidType,
+    InvalidValue,
     JournalError,
     KeystoreError,
     excerpt,
@@ -20,6 +21,7 @@ from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import Opening, genesis_batch
 from bibank.journal.machine import LedgerMachine
 from bibank.model.entry import JournalEntry
+from bibank.model.genesis import FORK_PREFIX
 from bibank.model.identifier import check_correlation_id
 from bibank.model.keyring import Keyring, NewKey
 from bibank.model.money import Money
@@ -63,6 +65,8 @@ def founding(
     opening: Opening | None, *, name: str, nonce: str, correlation_id: str | UUID, keyring: Keyring
 ) -> PreparedBatch:
     """Write the genesis, or say what is wrong with the opening before any directory is made."""
+    if str(name).startswith(FORK_PREFIX):
+        raise InvalidValue(f"the name {excerpt(name)} begins like the id of a fork; choose another")
     return PreparedBatch(
         genesis_batch(
             {money.asset: money.amount for money in capital(opening)},

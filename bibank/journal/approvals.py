@@ -9,7 +9,7 @@ own batch, by the entry.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -51,8 +51,14 @@ class OpenProposal:
     digest: str
     proposer: str
     purpose: AdjustmentPurpose | None
+    leaving: Mapping[str, int]
+    """Units by asset that the entry takes out of ASSET accounts."""
     expires_at: datetime
     approvals: tuple[Approval, ...] = ()
+
+    def needed(self, policy: Policy) -> int:
+        """Tell how many approvals the entry needs under a policy; what was proposed is always approved."""
+        return max(1, _needed(self.purpose, self.leaving, policy))
 
     def standing(self, keyring: Keyring) -> tuple[Approval, ...]:
         """Give the approvals whose keys are in force, and have the role that is asked for."""
@@ -83,7 +89,8 @@ class ApprovalBook:
 
     def pending(self, *, after: datetime) -> list[OpenProposal]:
         """List the proposals that can still be approved after a moment, oldest first."""
-        return [proposal for proposal in self._open.values() if proposal.expires_at > after]
+        found = [proposal for proposal in self._open.values() if proposal.expires_at > after]
+        return sorted(found, key=lambda proposal: proposal.sequence)
 
     # ------------------------------------------------------------------ folding
 
@@ -92,12 +99,14 @@ class ApprovalBook:
     ) -> None:
         """Take a proposal of a key."""
         check_role(key, (policy.role, Role.SYSTEM), kind="proposal")
+        entry = read_proposal(payload)
         proposal = OpenProposal(
             sequence=sequence,
             ledger_id=str(payload["ledger"]),
             digest=digest_of(payload),
             proposer=key.signer_id,
-            purpose=read_proposal(payload).purpose,
+            purpose=entry.purpose,
+            leaving=_leaving(entry.postings),
             expires_at=expiry(moment, policy),
         )
         self._log.set(self._open, sequence, proposal)
@@ -120,7 +129,7 @@ class ApprovalBook:
         approvals = (*proposal.standing(keyring), approval)
         self._log.set(self._open, cited, attrs.evolve(proposal, approvals=approvals))
         policy = keyring.policies[Purpose.ADJUSTMENT]
-        if len(approvals) >= policy.approvals_for(proposal.purpose):
+        if len(approvals) >= proposal.needed(policy):
             self._log.set(self._reached, cited, sequence)
 
     def _judge(
@@ -144,7 +153,7 @@ class ApprovalBook:
         check_role(key, (keyring.policies[Purpose.ADJUSTMENT].role,), kind="approval")
         others = "somebody else's approval would pass"
         standing = proposal.standing(keyring)
-        if len(standing) >= keyring.policies[Purpose.ADJUSTMENT].approvals_for(proposal.purpose):
+        if len(standing) >= proposal.needed(keyring.policies[Purpose.ADJUSTMENT]):
             others += "; or propose it again: the policy was lowered behind its last approval"
         if key.signer_id == proposal.proposer:
             raise refusal(
@@ -212,17 +221,32 @@ def approvals_needed(
     """Tell how many approvals an entry needs under the policy in force; 0 for most."""
     policy = keyring.policies[Purpose.ADJUSTMENT]
     if intent is TransactionIntent.ADJUSTMENT:
-        return policy.approvals_for(AdjustmentPurpose(metadata["purpose"]))
-    limits = policy.withdrawal_limits
-    if intent is not TransactionIntent.WITHDRAWAL or not limits:
-        return 0
+        return _needed(AdjustmentPurpose(metadata["purpose"]), _leaving(postings), policy)
+    if intent is TransactionIntent.WITHDRAWAL and policy.withdrawal_limits:
+        return policy.threshold if _is_above(_leaving(postings), policy) else 0
+    return 0
+
+
+def _leaving(postings: Sequence[Posting]) -> Mapping[str, int]:
+    """Sum up what an entry takes out of ASSET accounts, in units by asset."""
     left: dict[str, int] = {}
     for posting in postings:
         if posting.account.category is AccountCategory.ASSET and posting.side is Side.CREDIT:
             asset = posting.account.asset
             left[asset] = left.get(asset, 0) + posting.amount.units
-    above = any(units > limits[asset] for asset, units in left.items() if asset in limits)
-    return policy.approvals_for(None) if above else 0
+    return left
+
+
+def _is_above(leaving: Mapping[str, int], policy: Policy) -> bool:
+    """Tell whether more leaves than a policy lets go without approvals."""
+    limits = policy.withdrawal_limits
+    return any(units > limits[asset] for asset, units in leaving.items() if asset in limits)
+
+
+def _needed(purpose: AdjustmentPurpose | None, leaving: Mapping[str, int], policy: Policy) -> int:
+    """Tell how many approvals a proposal needs: an adjustment is no way round the limit of withdrawals."""
+    needed = policy.approvals_for(purpose)
+    return max(needed, policy.threshold) if _is_above(leaving, policy) else needed
 
 
 def check_approved(
@@ -285,7 +309,7 @@ def proposal_row(
         correlation_id=entry.correlation_id,
         postings=entry.postings,
         approved_by=tuple(approval.signer_id for approval in proposal.standing(keyring)),
-        needed=policy.approvals_for(proposal.purpose),
+        needed=proposal.needed(policy),
         expires_at=proposal.expires_at,
         digest=proposal.digest,
     )

@@ -33,7 +33,7 @@ from bibank.model.identifier import check_identifier
 from bibank.model.json_value import BODY_LIMITS, METADATA_LIMITS, FrozenMap, check_encodable_text, freeze
 from bibank.model.lines import GENESIS_PREV_HASH
 from bibank.model.links import EntryLinks
-from bibank.model.record import JournalLine, JournalRecord, RecordKind
+from bibank.model.record import JournalLine, JournalRecord, RecordKind, check_subject
 from bibank.model.signature import MAX_SIGNATURES, EntrySignature, SignatureAlgorithm
 from bibank.model.timestamp import parse_timestamp
 
@@ -226,7 +226,7 @@ def _build_record(members: dict[str, Any]) -> JournalRecord:
     return JournalRecord(
         **_common(members),
         kind=kind,
-        subject=check_identifier(members["subject"], name="subject"),
+        subject=check_subject(members["subject"]),
         body=body,
         signatures=_signatures(members),
     )

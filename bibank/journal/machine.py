@@ -355,6 +355,9 @@ class LedgerMachine:
     def _take_record(self, record: UnsignedRecord, sequence: int, moment: datetime) -> None:
         """Let a record take effect; a batch that fails rolls it back."""
         check_place(record.kind, sequence)
+        begins = sequence == self.position.sequence + 1
+        if record.kind is RecordKind.KEYRING_CHANGED and self.cover is not None and not begins:
+            raise InvalidValue("under group cover a keyring change begins its write group")
         parts = Parts(self._trust, self.rules, self.book, self.links)
         take_effect(record, parts, sequence=sequence, moment=moment, ledger_id=self.ledger_id)
         if record.kind is RecordKind.ACCOUNT_CLOSED:

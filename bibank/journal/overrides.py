@@ -8,7 +8,7 @@ has (floors, holds, reversals, account terms, approvals) nobody overrides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -22,7 +22,11 @@ from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.json_members import exact_members
 from bibank.model.json_value import FrozenMap, JsonValue
 from bibank.model.links import check_digest
+from bibank.model.policy import MAX_EXPIRY_SECONDS
 from bibank.model.timestamp import format_timestamp, parse_timestamp
+
+MAX_LIFETIME = timedelta(seconds=MAX_EXPIRY_SECONDS)
+"""As long as a proposal may wait: as long as one is open, every entry is compared with it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +97,8 @@ class OverrideBook:
                 reason="expired",
                 advice="one that ends later would pass",
             )
+        if override.expires_at - moment > MAX_LIFETIME:
+            raise InvalidValue(f"an override ends within {MAX_LIFETIME.days} days")
         self._log.set(self._given, digest, sequence)
         self._log.set(self.open, sequence, override)
 

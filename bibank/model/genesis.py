@@ -13,6 +13,9 @@ import attrs
 
 from bibank.errors import InvalidType, InvalidValue, excerpt
 
+FORK_PREFIX = "fork."
+"""How the id of a fork begins; the id of the ledger that it left follows."""
+
 FORMAT = "bibank/1"
 """The only format that this version writes and reads."""
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import sha256
-from types import MappingProxyType
 
 import attrs
 
@@ -163,9 +162,7 @@ class Keyring:
             raise InvalidValue("a keyring has one policy for every purpose")
         check_policies(policies)
         _check_governable(policies, tuple(_placed(key, 1) for key in keys))
-        return cls(
-            version=1, keys=tuple(_placed(key, 1) for key in keys), policies=MappingProxyType(dict(policies))
-        )
+        return cls(version=1, keys=tuple(_placed(key, 1) for key in keys), policies=dict(policies))
 
     @classmethod
     def unsigned(cls) -> Keyring:
@@ -267,9 +264,7 @@ class Keyring:
                 f"no line could be signed any more: {len(able)} of {line.threshold} signers would be left"
             )
         _check_governable(policies, tuple(keys.values()))
-        return Keyring(
-            version=self.version + 1, keys=tuple(keys.values()), policies=MappingProxyType(policies)
-        )
+        return Keyring(version=self.version + 1, keys=tuple(keys.values()), policies=policies)
 
     def _ended(self, key: KeyringKey | None, key_id: str, status: KeyStatus, sequence: int) -> KeyringKey:
         if key is None or key.status is not KeyStatus.ACTIVE:
@@ -295,7 +290,7 @@ def _check_revocations(value: object) -> Mapping[str, int]:
     for last in value.values():
         if isinstance(last, bool) or not isinstance(last, int):
             raise InvalidType(f"the last trusted sequence is an int, not {excerpt(last)}")
-    return MappingProxyType({_check_key_id(key_id): last for key_id, last in value.items()})
+    return {_check_key_id(key_id): last for key_id, last in value.items()}
 
 
 def _check_changed_policies(value: object) -> Policies:
@@ -304,7 +299,7 @@ def _check_changed_policies(value: object) -> Policies:
     for purpose, policy in value.items():
         if not isinstance(purpose, Purpose) or type(policy) is not Policy:
             raise InvalidType(f"policies map a Purpose to a Policy, not {excerpt(purpose)}")
-    return MappingProxyType(dict(value))
+    return dict(value)
 
 
 @attrs.frozen(kw_only=True)

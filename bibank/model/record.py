@@ -9,8 +9,9 @@ from enum import Enum
 import attrs
 
 from bibank.errors import InvalidType, excerpt
+from bibank.model.account import AccountKey
 from bibank.model.entry import BatchMark, JournalEntry
-from bibank.model.identifier import check_correlation_id, check_identifier
+from bibank.model.identifier import MAX_ID_LENGTH, check_correlation_id, check_identifier
 from bibank.model.json_value import BODY_LIMITS, FrozenMap, JsonValue, freeze
 from bibank.model.links import DIGEST_NAME, KEY_NAME, IdempotencyMark
 from bibank.model.signature import EntrySignature
@@ -43,7 +44,10 @@ def _check_kind(value: object) -> RecordKind:
     return value
 
 
-def _check_subject(value: object) -> str:
+def check_subject(value: object) -> str:
+    """Return a subject unchanged: an identifier, or an account key, which may be longer than one."""
+    if isinstance(value, str) and len(value) > MAX_ID_LENGTH and ":" in value:
+        return AccountKey(value).text
     return check_identifier(value, name="subject")
 
 
@@ -52,7 +56,7 @@ class UnsignedRecord:
     """A record before sealing. `subject` is the identity or account that it is about."""
 
     kind: RecordKind = attrs.field(converter=_check_kind)
-    subject: str = attrs.field(converter=_check_subject)
+    subject: str = attrs.field(converter=check_subject)
     correlation_id: str = attrs.field(converter=check_correlation_id)
     body: FrozenMap = attrs.field(converter=_freeze_body)
 

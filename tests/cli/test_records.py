@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import bibank as bb
 from bibank.keystore import from_key_file
+from bibank.model.timestamp import format_timestamp
 from bibank.risk.engine import RiskEngine
 from bibank.rules import EntryLimit
 from tests.cli.command import Command, Key, cells
+
+UNTIL = (datetime.now(UTC) + timedelta(days=9)).replace(microsecond=0)
 
 
 def test_records(proposed: Command, key: Key) -> None:
@@ -47,10 +50,10 @@ def test_an_override_among_records(governed: Command, people: Path) -> None:
         ledger.governance.override(
             bb.drafts.transfer("ALICE", "BOB", "1 USDT", correlation_id="t1"),
             rule="daily-limit/1",
-            expires_at=datetime(2999, 1, 1, tzinfo=UTC),
+            expires_at=UNTIL,
             reason="rent is due",
             authorised_by=[from_key_file(people / "anna.key")],
             correlation_id="o1",
         )
     (row,) = cells(governed.ok("records", "--kind", "override").out)
-    assert row[2:] == ["override of daily-limit/1 until 2999-01-01T00:00:00Z", "rent is due", "o1"]
+    assert row[2:] == [f"override of daily-limit/1 until {format_timestamp(UNTIL)}", "rent is due", "o1"]

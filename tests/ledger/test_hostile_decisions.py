@@ -12,8 +12,20 @@ import pytest
 import bibank as bb
 from bibank import drafts
 from bibank.model.json_value import FrozenMap
-from bibank.signing import Envelope, KeyringChange, Policy, Purpose, Role
-from tests.ledger.operators import ALICE, ANNA, BERT, CLEO, correction, governed, shown
+from bibank.signing import AdjustmentPurpose, ApprovalTerms, Envelope, KeyringChange, Policy, Purpose, Role
+from tests.ledger.operators import (
+    ALICE,
+    ANNA,
+    BERT,
+    CLEO,
+    approve,
+    correction,
+    decide,
+    governed,
+    propose,
+    shown,
+)
+from tests.store.journals import StillClock
 
 ODD: tuple[Any, ...] = (
     None,
@@ -142,3 +154,53 @@ def test_a_payload_is_what_it_was_when_the_envelope_was_made() -> None:
     members.clear()
     (record,) = ledger.governance.commit(signed, correlation_id="c")
     assert record.causality_id == "3"
+
+
+def test_a_clock_that_raises_stops_a_decision_and_not_the_ledger() -> None:
+    """Whatever the clock raises passes on, nothing is changed, and the next commit goes through."""
+
+    class Clock(StillClock):
+        is_broken = False
+
+        def now(self) -> datetime:
+            if self.is_broken:
+                raise OSError("ntp")
+            return super().now()
+
+    clock = Clock()
+    ledger = governed(ANNA, BERT, CLEO, clock=clock)
+    before = shown(ledger)
+    clock.is_broken = True
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: ledger.governance.freeze(ALICE, reason="r", authorised_by=[ANNA.signer], correlation_id="c"),
+        lambda: ledger.keyring.rotate(Strange(), correlation_id="c"),
+    )
+    for attempt in attempts:
+        with pytest.raises((OSError, bb.BibankError)):
+            attempt()
+    clock.is_broken = False
+    assert shown(ledger) == before
+    ledger.governance.freeze(ALICE, reason="r", authorised_by=[ANNA.signer], correlation_id="c")
+
+
+def test_the_longest_account_can_be_frozen() -> None:
+    """An account's key may be longer than an identifier, and is a record's subject all the same."""
+    ledger = governed(ANNA, BERT, CLEO)
+    account = bb.AccountKey(f"LIAB:USER:{'A' * 64}:{'B' * 64}:{'C' * 64}")
+    record = ledger.governance.freeze(account, reason="r", authorised_by=[ANNA.signer], correlation_id="c")
+    assert record.subject == account.text
+    assert ledger.audit().records == ledger.head.sequence - 2
+    assert ledger.terms_of(account) == ledger.account_terms(account.text)[0]
+
+
+def test_an_adjustment_is_no_way_round_the_limit_of_withdrawals() -> None:
+    """One that takes more out of the vault than the policy's sum needs the larger number of approvals."""
+    ledger = governed(ANNA, BERT, CLEO)
+    thresholds = {AdjustmentPurpose.CORRECTION: 1}
+    decide(ledger, approvals=ApprovalTerms(thresholds=thresholds, withdrawals_above=["10 USDT"]))
+    assert approve(ledger, propose(ledger, correction("10")), BERT) is not None
+    large = propose(ledger, correction("10.00000001"))
+    assert approve(ledger, large, BERT) is None
+    (waiting,) = ledger.pending()
+    assert (waiting.needed, waiting.approved_by) == (2, ("BERT_OPS",))
+    assert approve(ledger, large, CLEO) is not None
