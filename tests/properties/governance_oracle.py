@@ -264,11 +264,13 @@ class Books:
 
     def approvals_needed(self, entry: Asked) -> int:
         """Tell how many approvals an entry needs under the policy in force."""
-        policy = self.policies["adjustment"]
         if entry["intent"] == "adjustment":
-            return self._at(self.policies, entry["purpose"])
-        if entry["intent"] != "withdrawal":
-            return 0
+            return max(self._at(self.policies, entry["purpose"]), self._above(entry))
+        return self._above(entry) if entry["intent"] == "withdrawal" else 0
+
+    def _above(self, entry: Asked) -> int:
+        """Tell how many approvals it takes that more leaves than the policy lets go; 0 when it does not."""
+        policy = self.policies["adjustment"]
         given: dict[str, int] = {}
         for account, side, units in entry["legs"]:
             if account.startswith("ASSET:") and side == "credit":
@@ -278,7 +280,8 @@ class Books:
 
     def needed(self, proposal: dict[str, Any]) -> int:
         """Tell how many approvals a proposal needs; a withdrawal that was above its sum stays one."""
-        return self._at(self.policies, proposal["entry"]["purpose"])
+        entry = proposal["entry"]
+        return max(self._at(self.policies, entry["purpose"]), self._above(entry))
 
     def standing(self, proposal: dict[str, Any]) -> list[str]:
         """Name the keys that approved and are in force."""
