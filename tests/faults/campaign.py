@@ -22,6 +22,7 @@ from tests.faults.workloads import (
     WORKLOADS,
     Setting,
     Workload,
+    governing,
     groups_again,
     killed_and_reopened,
     owing,
@@ -34,7 +35,11 @@ SAMPLES = 24
 _WHOLLY = 10
 """Each so many states are checked to the end, also where an equal recovered disk was."""
 
-_THINNED: dict[Callable[[SimulatedFiles, Setting], None], int] = {killed_and_reopened: 3, owing: 2}
+_THINNED: dict[Callable[[SimulatedFiles, Setting], None], int] = {
+    killed_and_reopened: 3,
+    owing: 2,
+    governing: 4,
+}
 """Workloads of which each so many states are enough."""
 
 _SYNCS = ("write", "pwrite", "fdatasync", "fsync_dir", "truncate")
