@@ -196,6 +196,11 @@ def canonical_text(value: object) -> str:
     floats included, is an `InvalidType`. Integers beyond 2**53-1 are spelled exactly, where RFC 8785
     has no answer.
     """
+    kind = type(value)
+    if kind is str:
+        return encode_string(value)  # type: ignore[arg-type]  # `kind` says so; mypy does not follow it
+    if kind is FrozenMap:
+        return _object_text(value._members)  # type: ignore[attr-defined]  # noqa: SLF001 - of this module
     if isinstance(value, str):
         return encode_string(value)
     if value is None:
@@ -207,11 +212,15 @@ def canonical_text(value: object) -> str:
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, Mapping):
-        members = (f"{encode_string(name)}:{canonical_text(value[name])}" for name in _sorted_names(value))
-        return "{" + ",".join(members) + "}"
+        return _object_text(value)
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(canonical_text, value)) + "]"
     raise InvalidType(f"{type(value).__name__} has no place in the format's JSON")
+
+
+def _object_text(value: Mapping[str, object]) -> str:
+    members = [f"{encode_string(name)}:{canonical_text(value[name])}" for name in _sorted_names(value)]
+    return "{" + ",".join(members) + "}"
 
 
 def _sorted_names(value: Mapping[str, object]) -> list[str]:

@@ -50,7 +50,7 @@ _REMEMBERED = (
     (by_identity, line_hash, ("journal.reader", "store.jsonl.tail")),
     (by_identity, signing_payload, ("journal.reader",)),
     (by_identity, keyring_hash, ("journal.genesis",)),
-    (by_identity, read_adopted, ("journal.genesis",)),
+    (by_identity, read_adopted, ("journal.effects", "journal.genesis")),
     (by_identity, first_fingerprint, ("signing.trust",)),
     (by_value, verify_ed25519, ("signing.trust",)),
 )
