@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from bibank.model.account import AccountCategory, AccountKey, Owner, Side
     from bibank.model.account_terms import AccountStatus, AccountTerms
     from bibank.model.amount import Amount, Rounding, SignedAmount
+    from bibank.model.as_of import AsOf, PointInTime, TimeAxis
     from bibank.model.balance import AccountBalance, Balance
     from bibank.model.entry import BatchMark, JournalEntry, Posting, TransactionIntent, UnsignedEntry
     from bibank.model.hold import WITHDRAWAL, Hold
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from bibank.model.proposal import Proposal
     from bibank.model.record import JournalRecord, RecordKind
     from bibank.model.signature import EntrySignature, SignatureAlgorithm
+    from bibank.model.statement import FeeTotal, StatementLine, TradeLine, TrialBalanceLine
     from bibank.model.table import Table
     from bibank.model.trade import FeeKind, Trade, TradeFee
     from bibank.outcomes import Committed, Outcomes
@@ -123,6 +125,7 @@ __all__ = [
     "AmountUnderflow",
     "ApprovalRequired",
     "Approved",
+    "AsOf",
     "AssetMismatch",
     "Attestation",
     "AuditReport",
@@ -142,6 +145,7 @@ __all__ = [
     "EntrySignature",
     "EntryTooLarge",
     "FeeKind",
+    "FeeTotal",
     "Finding",
     "Governance",
     "Head",
@@ -191,6 +195,7 @@ __all__ = [
     "Owner",
     "Pin",
     "PinMismatch",
+    "PointInTime",
     "Posting",
     "ProjectionMismatch",
     "Proposal",
@@ -205,14 +210,18 @@ __all__ = [
     "Side",
     "SignatureAlgorithm",
     "SignedAmount",
+    "StatementLine",
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
     "SystemClock",
     "Table",
+    "TimeAxis",
     "Trade",
     "TradeFee",
+    "TradeLine",
     "TransactionIntent",
+    "TrialBalanceLine",
     "UnbalancedEntry",
     "UnknownSequence",
     "UnsignedEntry",
@@ -238,6 +247,7 @@ _HOMES = {
     "AmountUnderflow": "bibank.errors",
     "ApprovalRequired": "bibank.errors",
     "Approved": "bibank.governance",
+    "AsOf": "bibank.model.as_of",
     "AssetMismatch": "bibank.errors",
     "Attestation": "bibank.journal.attestations",
     "AuditReport": "bibank.audit",
@@ -257,6 +267,7 @@ _HOMES = {
     "EntrySignature": "bibank.model.signature",
     "EntryTooLarge": "bibank.errors",
     "FeeKind": "bibank.model.trade",
+    "FeeTotal": "bibank.model.statement",
     "Finding": "bibank.doctor.findings",
     "Governance": "bibank.governance",
     "Head": "bibank.model.lines",
@@ -306,6 +317,7 @@ _HOMES = {
     "Owner": "bibank.model.account",
     "Pin": "bibank.audit",
     "PinMismatch": "bibank.errors",
+    "PointInTime": "bibank.model.as_of",
     "Posting": "bibank.model.entry",
     "ProjectionMismatch": "bibank.errors",
     "Proposal": "bibank.model.proposal",
@@ -320,14 +332,18 @@ _HOMES = {
     "Side": "bibank.model.account",
     "SignatureAlgorithm": "bibank.model.signature",
     "SignedAmount": "bibank.model.amount",
+    "StatementLine": "bibank.model.statement",
     "StoreError": "bibank.errors",
     "StoreFull": "bibank.errors",
     "StoreUnavailable": "bibank.errors",
     "SystemClock": "bibank.clock",
     "Table": "bibank.model.table",
+    "TimeAxis": "bibank.model.as_of",
     "Trade": "bibank.model.trade",
     "TradeFee": "bibank.model.trade",
+    "TradeLine": "bibank.model.statement",
     "TransactionIntent": "bibank.model.entry",
+    "TrialBalanceLine": "bibank.model.statement",
     "UnbalancedEntry": "bibank.errors",
     "UnknownSequence": "bibank.errors",
     "UnsignedEntry": "bibank.model.entry",

@@ -19,10 +19,10 @@ from bibank.model.identifier import MAX_ID_LENGTH
 from bibank.model.keyring import Keyring
 from bibank.model.lines import Head, LineGroup
 from bibank.opening import line_signer
-from bibank.queries import check_sequence
 from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust, verify_never
+from bibank.source import check_sequence
 from bibank.stored_lines import Lines
 
 

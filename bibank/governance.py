@@ -53,8 +53,8 @@ from bibank.model.keyring import check_signer_id
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.timestamp import check_utc, format_timestamp
 from bibank.opening import check_signers
-from bibank.queries import check_sequence
 from bibank.signing.signer import Signer
+from bibank.source import check_sequence
 
 
 @attrs.frozen(kw_only=True)

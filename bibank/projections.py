@@ -2,31 +2,34 @@
 
 >>> import tempfile
 >>> import bibank as bb
->>> from bibank.projections import ask_balances
+>>> from bibank.projections import ask_books
 >>> with tempfile.TemporaryDirectory() as home:
 ...     with bb.Ledger.create(home, opening={"USDT": "1000"}) as ledger:
 ...         _ = ledger.deposit("ALICE", "100 USDT", correlation_id="r1")
-...     print(ask_balances(home, lambda balances: balances.balance("ALICE", "USDT")).value.available)
+...     print(ask_books(home, lambda books: books.balance("ALICE", "USDT")).value.available)
 100
 """
 
 from __future__ import annotations
 
-from bibank.projection.balances import SqliteBalances
-from bibank.projection.protocol import Projection
+from bibank.projection.books import SqliteBooks
+from bibank.projection.protocol import LineSource, Projection
 from bibank.projection.runner import CatchUp, catch_up
-from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
+from bibank.projection.sources import JournalLines
+from bibank.projection.upkeep import Answer, Rebuild, ask_books, rebuild_books
 from bibank.projection.verified import VerifiedLine, verified_batches
 
 __all__ = [
     "Answer",
     "CatchUp",
+    "JournalLines",
+    "LineSource",
     "Projection",
     "Rebuild",
-    "SqliteBalances",
+    "SqliteBooks",
     "VerifiedLine",
-    "ask_balances",
+    "ask_books",
     "catch_up",
-    "rebuild_balances",
+    "rebuild_books",
     "verified_batches",
 ]

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
 from uuid import UUID
 
 from bibank.audit import AuditReport, Level, Pin, audit_lines
 from bibank.errors import InvalidType, InvalidValue, JournalCorrupt, UnknownSequence, excerpt
-from bibank.journal.accounts import Account
+from bibank.history import History
 from bibank.journal.approvals import proposal_row
 from bibank.journal.attestations import Attestation, check_attested
-from bibank.journal.machine import LedgerMachine
 from bibank.journal.rule_sets import AdoptedRule
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.account_terms import AccountTerms
 from bibank.model.amount import SignedAmount
+from bibank.model.as_of import PointInTime
 from bibank.model.balance import AccountBalance, Balance
-from bibank.model.entry import JournalEntry
+from bibank.model.entry import JournalEntry, TransactionIntent
 from bibank.model.hold import Hold
+from bibank.model.identifier import check_correlation_id
+from bibank.model.json_value import EMPTY_MAP, METADATA_LIMITS, freeze
 from bibank.model.lines import Head
-from bibank.model.links import MAX_SEQUENCE
 from bibank.model.money import check_asset
 from bibank.model.policy import Purpose
 from bibank.model.proposal import Proposal
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.table import Table
 from bibank.risk.rule import RiskRule
-from bibank.stored_lines import Lines, Placer, checked_lines
-from bibank.write_group import DurableView
+from bibank.source import check_limit, check_prefix, check_sequence
+from bibank.stored_lines import Placer
 
 _RECORD_COLUMNS = ("sequence", "timestamp", "kind", "subject", "correlation_id")
 _PROPOSAL_COLUMNS = (
@@ -51,29 +49,8 @@ _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "correlation_id", "postings
 """What a listing of entries prints; hashes and marks are in the rows."""
 
 
-class Source(Protocol):
-    """What answers are made from: a machine, the lines it stands on, and how far both may be shown."""
-
-    @property
-    def machine(self) -> LedgerMachine:
-        """The state of the ledger; it may be ahead of what may be shown."""
-
-    @property
-    def store(self) -> Lines:
-        """The lines themselves."""
-
-    @property
-    def durable(self) -> Head:
-        """The last line that may be shown."""
-
-    def reading(self) -> AbstractContextManager[DurableView]:
-        """Hold the lock of the machine around a look at its accounts."""
-
-
-class Queries:
+class Queries(History):
     """Everything that reads. Needs a source, whose lock it takes for each look."""
-
-    _source: Source
 
     @property
     def ledger_id(self) -> str:
@@ -103,52 +80,95 @@ class Queries:
             raise UnknownSequence(f"line {sequence} is a {line.intent.value} entry, not a record")
         return line
 
-    def entries(self, *, after_sequence: int = 0, limit: int | None = None) -> Table[JournalEntry]:
-        """List entries in journal order: those after a sequence, at most `limit` of them."""
-        lines = self._lines(check_sequence(after_sequence, minimum=0))
-        found = (line for line in lines if isinstance(line, JournalEntry))
-        return Table(islice(found, check_limit(limit)), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
+    def entries(
+        self,
+        *,
+        after_sequence: int = 0,
+        limit: int | None = None,
+        intent: TransactionIntent | None = None,
+        correlation_id: str | UUID | None = None,
+        metadata: Mapping[str, object] = EMPTY_MAP,
+    ) -> Table[JournalEntry]:
+        """List entries in journal order: those after a sequence, at most `limit` of them.
 
-    def accounts(self, prefix: str = "") -> Table[AccountBalance]:
-        """List the accounts whose key begins with a text, sorted by key, each with its balance."""
-        if not isinstance(prefix, str):
-            raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
-        with self._source.reading() as view:
-            rows = [_account_balance(view, account) for account in view.accounts(prefix)]
+        Of one intent, with one correlation id, with these members of metadata, each with exactly this value,
+        or with all of that. The next page begins after the last sequence of the page before. Raises
+        `InvalidInput` kinds, `JournalCorrupt`.
+        """
+        if intent is not None and not isinstance(intent, TransactionIntent):
+            raise InvalidType(f"intent is a TransactionIntent, not {excerpt(intent)}")
+        after_sequence, limit = check_sequence(after_sequence, minimum=0), check_limit(limit)
+        trace = None if correlation_id is None else check_correlation_id(correlation_id)
+        wanted = freeze(metadata, METADATA_LIMITS)
+        if intent is None and trace is None and not wanted:
+            lines = self._lines(after_sequence)
+            found: Iterable[JournalEntry] = (line for line in lines if isinstance(line, JournalEntry))
+        else:
+            found = self._matching(
+                intent=intent,
+                correlation_id=trace,
+                metadata=wanted,
+                after_sequence=after_sequence,
+                limit=limit,
+            )
+        return Table(islice(found, limit), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
+
+    def accounts(self, prefix: str = "", *, as_of: PointInTime | None = None) -> Table[AccountBalance]:
+        """List the accounts whose key begins with a text, sorted by key, each with its balance.
+
+        As of a point in time those that an entry had named which counts there.
+        """
+        prefix = check_prefix(prefix)
+        if as_of is not None:
+            units = self._all_units_as_of(prefix, as_of)
+        else:
+            with self._source.reading() as view:
+                units = {account.text: view.balance(account) for account in view.accounts(prefix)}
+        rows = [_account_balance(text, units[text]) for text in sorted(units)]
         return Table(rows, row_type=AccountBalance)
 
-    def balance(self, owner: Owner, asset: str | None = None) -> Balance:
-        """Tell the balance of an owner in one asset, or of exactly one account.
+    def balance(self, owner: Owner, asset: str | None = None, *, as_of: PointInTime | None = None) -> Balance:
+        """Tell the balance of an owner in one asset, or of exactly one account; now, or as of a point.
 
         An owner's is AVAILABLE and LOCKED together, and each. With an `AccountKey` the asset may be
-        left out. An account that nobody used has a balance of zero.
+        left out. An account that nobody used has a balance of zero. `as_of` is a sequence (inside a batch
+        it means the batch before), `AsOf.recorded(t)` or `AsOf.effective(t)`, the moment included. Raises
+        `InvalidInput` kinds, `UnknownSequence`, and for the past `JournalCorrupt`.
         """
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
                 raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
-            with self._source.reading() as view:
-                units = view.units(owner.text)
-            return _balance(owner.asset, available=units, pending=0)
+            units = self._units([owner.text], as_of)
+            return _balance(owner.asset, available=units.get(owner.text, 0), pending=0)
         if asset is None:
             raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
         prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}"
-        with self._source.reading() as view:
-            available, pending = view.units(f"{prefix}:{AVAILABLE}"), view.units(f"{prefix}:{LOCKED}")
-        return _balance(asset, available=available, pending=pending)
+        available, locked = f"{prefix}:{AVAILABLE}", f"{prefix}:{LOCKED}"
+        units = self._units([available, locked], as_of)
+        return _balance(asset, available=units.get(available, 0), pending=units.get(locked, 0))
 
-    def balances(self, owner: str | UUID) -> Table[Balance]:
-        """List an owner's balances, one row an asset, sorted by asset."""
-        prefix = f"LIAB:USER:{owner_id(owner)}:"
+    def _units(self, accounts: list[str], as_of: PointInTime | None) -> dict[str, int]:
+        if as_of is not None:
+            return self._units_as_of(accounts, as_of)
         with self._source.reading() as view:
-            assets = sorted({account.klass.asset for account in view.accounts(prefix)})
-            rows = [
-                _balance(
-                    asset,
-                    available=view.units(f"{prefix}{asset}:{AVAILABLE}"),
-                    pending=view.units(f"{prefix}{asset}:{LOCKED}"),
-                )
-                for asset in assets
-            ]
+            return {text: view.units(text) for text in accounts}
+
+    def balances(self, owner: str | UUID, *, as_of: PointInTime | None = None) -> Table[Balance]:
+        """List an owner's balances, one row an asset, sorted by asset; raises what :meth:`balance` raises."""
+        prefix = f"LIAB:USER:{owner_id(owner)}:"
+        if as_of is not None:
+            units = self._all_units_as_of(prefix, as_of)
+        else:
+            with self._source.reading() as view:
+                units = {account.text: view.balance(account) for account in view.accounts(prefix)}
+        rows = [
+            _balance(
+                asset,
+                available=units.get(f"{prefix}{asset}:{AVAILABLE}", 0),
+                pending=units.get(f"{prefix}{asset}:{LOCKED}", 0),
+            )
+            for asset in sorted({text.split(":")[3] for text in units})
+        ]
         return Table(rows, row_type=Balance)
 
     def holds(self, owner: Owner | None = None) -> Table[Hold]:
@@ -185,8 +205,7 @@ class Queries:
 
         Accounts about which nothing was decided are open, with the floor of their category, and not listed.
         """
-        if not isinstance(prefix, str):
-            raise InvalidType(f"a prefix is a str, not {type(prefix).__name__}")
+        check_prefix(prefix)
         with self._source.reading() as view:
             terms = dict(view.machine.book.terms)
         rows = [terms[text] for text in sorted(terms) if text.startswith(prefix)]
@@ -267,39 +286,6 @@ class Queries:
             raise UnknownSequence(f"there is no line {sequence}; the last is {self.head.sequence}")
         return line
 
-    def _lines(self, after_sequence: int) -> Iterator[JournalLine]:
-        """Give the durable lines after a sequence; `JournalCorrupt` when they are no longer there."""
-        with self._source.reading() as view:
-            last = view.head.sequence
-            store = self._source.store
-            lines = store.read(after_sequence=after_sequence)
-            ledger_id = view.machine.ledger_id_at
-        yield from checked_lines(
-            lines, first=after_sequence + 1, last=last, ledger_id=ledger_id, place=Placer(store)
-        )
-
-
-def check_sequence(sequence: int, *, minimum: int) -> int:
-    """Refuse what is no sequence of a line; `InvalidType`, `UnknownSequence`."""
-    if isinstance(sequence, bool) or not isinstance(sequence, int):
-        raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
-    if sequence > MAX_SEQUENCE:
-        raise UnknownSequence(f"no line has a sequence beyond {MAX_SEQUENCE}")
-    if sequence < minimum:
-        raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
-    return sequence
-
-
-def check_limit(limit: int | None) -> int | None:
-    """Refuse what is no number of rows; `InvalidType`, `InvalidValue`."""
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
-    if limit < 0:
-        raise InvalidValue(f"limit {limit} is negative")
-    return min(limit, sys.maxsize)
-
 
 def _owned_prefix(owner: Owner) -> str:
     """Give what the keys of an owner's accounts begin with; of one asset only where an account is given."""
@@ -317,5 +303,5 @@ def _balance(asset: str, *, available: int, pending: int) -> Balance:
     )
 
 
-def _account_balance(view: DurableView, account: Account) -> AccountBalance:
-    return AccountBalance(account=account.key, balance=SignedAmount.from_units(view.balance(account)))
+def _account_balance(text: str, units: int) -> AccountBalance:
+    return AccountBalance(account=AccountKey(text), balance=SignedAmount.from_units(units))

@@ -22,8 +22,9 @@ from bibank.errors import ConfigurationError, HomeNotFound, LedgerClosed, excerp
 from bibank.home import Home
 from bibank.model.record import JournalLine
 from bibank.opening import Verify, check_verify
-from bibank.queries import Queries, check_sequence
+from bibank.queries import Queries
 from bibank.replica import Replica, Show
+from bibank.source import check_sequence
 from bibank.store.jsonl.files import OsFiles
 
 MAX_POLL_SECONDS = 86_400.0
@@ -48,7 +49,7 @@ class LedgerReader(Queries):
 
     def __init__(self, home: Home, replica: Replica) -> None:
         self._source = self._replica = replica
-        self._home = home
+        self._home: Home = home
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: Verify = "tail", show: Show = "durable") -> Self:

@@ -7,7 +7,9 @@ from typing import Protocol
 
 from bibank.errors import InvalidValue, JournalCorrupt, JournalError
 from bibank.journal.codec import decode_line
+from bibank.journal.recheck import recheck
 from bibank.journal.reference import line_hash
+from bibank.model.lines import Head
 from bibank.model.record import JournalLine
 
 
@@ -47,6 +49,36 @@ def checked_lines(
         except InvalidValue as error:
             raise place(JournalCorrupt(str(error), sequence=sequence)) from error
         yield line
+
+
+def rechecked(
+    lines: Iterator[bytes],
+    *,
+    after: Head,
+    until_sequence: int,
+    ledger_id: Callable[[int], str],
+    place: Callable[[JournalError], JournalError],
+) -> Iterator[tuple[Head, bytes]]:
+    """Give the lines behind a position, undecoded; `JournalCorrupt` when they are no longer what they were.
+
+    Each comes with where the journal stands after it. The chain is held from the position on, so whoever gets
+    them all knows that they lead from there to the last one's hash.
+    """
+    prev_hash = after.hash
+    for sequence in range(after.sequence + 1, until_sequence + 1):
+        data = next(lines, None)
+        try:
+            if data is None:
+                raise InvalidValue("the journal ends before this line")
+            found, before, digest = recheck(data, ledger_id=ledger_id(sequence))
+            if found != sequence:
+                raise InvalidValue(f"sequence {found}, expected {sequence}")
+            if before != prev_hash:
+                raise InvalidValue("prev_hash is not the hash of the line before")
+        except InvalidValue as error:
+            raise place(JournalCorrupt(str(error), sequence=sequence)) from error
+        yield Head(sequence, digest), data
+        prev_hash = digest
 
 
 class Placer:

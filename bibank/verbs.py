@@ -21,7 +21,7 @@ from bibank.model.identifier import check_correlation_id, check_identifier
 from bibank.model.json_value import EMPTY_MAP, METADATA_LIMITS, FrozenMap, freeze
 from bibank.model.money import Money
 from bibank.model.trade import FeeKind, Given, TradeFee, sums
-from bibank.queries import check_sequence
+from bibank.source import check_sequence
 
 One = TypeVar("One")
 Many = TypeVar("Many")

@@ -27,8 +27,8 @@ from bibank.model.amount import SignedAmount
 from bibank.model.entry import JournalEntry, UnsignedEntry
 from bibank.model.table import plain
 from bibank.model.trade import TradeFee
-from bibank.projection.balances import SqliteBalances
-from bibank.projection.upkeep import ask_balances, rebuild_balances
+from bibank.projection.books import SqliteBooks
+from bibank.projection.upkeep import ask_books, rebuild_books
 
 _ASSET = "USDT"
 _BASE = "BTC"
@@ -106,9 +106,9 @@ def run_demo(directory: Path, *, size: DemoSize, say: Say) -> DemoFigures:
         audited_rate = _rate(report.lines, auditing())
     say(f"Audit: {report.lines} lines recomputed, {audited_rate} lines a second; {report.accounts} accounts")
 
-    ask_balances(directory, SqliteBalances.digest)
+    ask_books(directory, SqliteBooks.digest)
     with _timed() as replaying, progress_bar("Replaying", total=lines) as progress:
-        rebuild = rebuild_balances(directory, progress=progress)
+        rebuild = rebuild_books(directory, progress=progress)
         replayed_rate = _rate(lines, replaying())
     if not rebuild.identical:
         raise AssertionError(f"the projection held {rebuild.before}, a replay gives {rebuild.after}")

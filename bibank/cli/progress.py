@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from bibank.projection.runner import PROGRESS_LINES, Progress, no_progress
+from bibank.projection.sources import PROGRESS_LINES, Progress, no_progress
 
 Watch = Callable[[Iterable[bytes]], Iterator[bytes]]
 

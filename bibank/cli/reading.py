@@ -1,40 +1,30 @@
-"""Commands that only read: `balance`, `entries`, `records`, `replay`, `audit`, `doctor`.
+"""Commands that look at the whole: `balance`, `replay`, `audit`, `doctor`.
 
 None keeps the lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 import click
 
 from bibank.audit import Pin, Verified, audit_home
 from bibank.cli.failures import exit_code_of_problems
-from bibank.cli.output import note, print_json, print_table, printable, short_postings, short_record
+from bibank.cli.output import note, print_json, print_table
 from bibank.cli.parties import party, upper
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.doctor.diagnose import diagnose_home
 from bibank.errors import ProjectionMismatch
 from bibank.home import read_keyring_file
-from bibank.model.entry import JournalEntry
-from bibank.model.json_value import FrozenMap
-from bibank.model.record import JournalRecord, RecordKind
 from bibank.model.table import plain
-from bibank.model.timestamp import format_timestamp
-from bibank.projection.balances import SqliteBalances
-from bibank.projection.upkeep import Answer, Rebuild, ask_balances, rebuild_balances
-from bibank.projection.verified import verified_batches
-from bibank.reader import LedgerReader
+from bibank.projection.books import SqliteBooks
+from bibank.projection.upkeep import Answer, Rebuild, ask_books, rebuild_books
 from bibank.verification import default_workers
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
-_ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
-_RECORD_COLUMNS = ("sequence", "timestamp", "record", "reason", "correlation id")
 
 
 @click.command()
@@ -49,10 +39,10 @@ def balance(settings: Settings, owner: str, asset: str | None) -> None:
     """
     who, owner = party(owner), upper(owner)
     only = None if asset is None else upper(asset)
-    answer = ask_balances(
+    answer = ask_books(
         settings.home.path,
-        lambda balances: (
-            balances.balances(who) if only is None and isinstance(who, str) else [balances.balance(who, only)]
+        lambda books: (
+            books.balances(who) if only is None and isinstance(who, str) else [books.balance(who, only)]
         ),
     )
     _warn_of_rebuild(settings, answer.rebuilt_because)
@@ -67,77 +57,6 @@ def balance(settings: Settings, owner: str, asset: str | None) -> None:
 
 @click.command()
 @global_options()
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only those after line N.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N of them.")
-@pass_settings
-def entries(settings: Settings, after: int, limit: int | None) -> None:
-    """List entries in journal order, each verified from genesis on."""
-    plan = settings.home.survey()
-    found = (
-        view
-        for batch in verified_batches(plan.read(), place=plan.place)
-        for line in batch
-        if line.sequence > after and isinstance(view := line.view(), JournalEntry)
-    )
-    listed = islice(found, limit)
-    if settings.as_json:
-        for entry in listed:
-            print_json(plain(entry))
-    else:
-        print_table(_ENTRY_COLUMNS, _entry_cells(listed), right=frozenset({"sequence"}))
-
-
-def _entry_cells(listed: Iterator[JournalEntry]) -> Iterator[list[str]]:
-    for entry in listed:
-        yield [
-            str(entry.sequence),
-            format_timestamp(entry.timestamp),
-            entry.intent.value,
-            short_postings(entry.postings),
-            entry.correlation_id,
-        ]
-
-
-@click.command()
-@global_options()
-@click.option(
-    "--kind",
-    type=click.Choice([kind.value for kind in RecordKind], case_sensitive=False),
-    help="Only those of this kind.",
-)
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only those after line N.")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N of them.")
-@pass_settings
-def records(settings: Settings, kind: str | None, after: int, limit: int | None) -> None:
-    """List records, the lines that move no money, in journal order; takes no lock."""
-    only = None if kind is None else RecordKind(kind)
-    with LedgerReader.open(settings.home.path) as reader:
-        found = reader.records(after_sequence=after, limit=limit, kind=only)
-    if settings.as_json:
-        for record in found:
-            print_json(plain(record))
-    else:
-        print_table(_RECORD_COLUMNS, map(_record_cells, found), right=frozenset({"sequence"}))
-
-
-def _record_cells(record: JournalRecord) -> tuple[str, ...]:
-    when = format_timestamp(record.timestamp)
-    what, reason = printable(short_record(record)), printable(_reason(record))
-    return str(record.sequence), when, what, reason, record.correlation_id
-
-
-def _reason(record: JournalRecord) -> str:
-    """Find why it was decided; nothing where nobody was asked."""
-    payload = record.body.get("payload")
-    if not isinstance(payload, FrozenMap):
-        return ""
-    metadata = payload.get("metadata")
-    holder = metadata if isinstance(metadata, FrozenMap) else payload
-    return str(holder.get("reason", ""))
-
-
-@click.command()
-@global_options()
 @click.option("--reset", is_flag=True, help="Drop the projection, rebuild it, and compare the two.")
 @pass_settings
 def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click hands flags over as booleans
@@ -146,9 +65,9 @@ def replay(settings: Settings, reset: bool) -> None:  # noqa: FBT001 - click han
     total = settings.home.survey().head.sequence
     with progress_bar("Replaying", total=total) as progress:
         if reset:
-            outcome: Rebuild | Answer[str] = rebuild_balances(path, progress=progress)
+            outcome: Rebuild | Answer[str] = rebuild_books(path, progress=progress)
         else:
-            outcome = ask_balances(path, SqliteBalances.digest, progress=progress)
+            outcome = ask_books(path, SqliteBooks.digest, progress=progress)
     if isinstance(outcome, Rebuild):
         _print_rebuild(settings, outcome)
     else:

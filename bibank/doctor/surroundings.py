@@ -153,12 +153,12 @@ def keyring_finding(look: Look) -> Finding:
 
 
 def projection_finding(look: Look) -> Finding:
-    """Say how far the balance projection has come. Whatever is wrong with it, it comes back."""
+    """Say how far the projection of the books has come. Whatever is wrong with it, it comes back."""
     path = look.home.projection
     try:
         size = os.lstat(path).st_size
     except FileNotFoundError:
-        return ok("projection", "not there; it is made when something asks for balances")
+        return ok("projection", "not there; it is made when something asks for balances or history")
     except OSError as error:
         return trouble("projection", StoreUnavailable(f"cannot look at {path}: {error.strerror}"))
     words = f"{path.name} has {size} bytes"

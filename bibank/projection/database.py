@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import attrs
@@ -29,6 +30,10 @@ BUSY_TIMEOUT_SECONDS = 5.0
 """How long to wait for another process: longer than any flush takes."""
 
 _FILE_MODE = 0o600
+
+_CACHE_KIB = 32_768
+"""Pages kept in memory: the inner pages of the indexes of some million entries."""
+
 _STRICT_TABLES = (3, 37, 0)
 
 _META_TABLE = """
@@ -90,12 +95,18 @@ class ProjectionDatabase:
                 )
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA trusted_schema = OFF")
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             with self.snapshot() as connection:
                 is_empty = _is_empty(connection)
             if is_empty:
                 self._make_tables(tables)
             with self.snapshot() as connection:
                 self.load(connection)
+                if _schema_of(connection) != _expected_schema(tables):
+                    raise ProjectionMismatch(
+                        f"{path} does not have the tables of {schema!r}; rebuild the projection"
+                    )
         except BaseException:
             self.close()
             raise
@@ -120,8 +131,7 @@ class ProjectionDatabase:
             raise ProjectionMismatch(
                 f"{self.path} holds {found}, it should be {self._schema!r}; rebuild the projection"
             )
-        _, ledger_id, sequence, digest = rows[0]
-        return Meta(ledger_id, Head(sequence, digest))
+        return _read_meta_row(self.path, *rows[0][1:])
 
     def check(self, connection: sqlite3.Connection, expected: Meta) -> None:
         """Demand that nobody else moved the projection; `HeadConflict` otherwise."""
@@ -129,11 +139,12 @@ class ProjectionDatabase:
         if found != expected:
             raise self._moved(expected, found)
 
-    def check_reached(self, connection: sqlite3.Connection, expected: Meta) -> None:
-        """Demand that nobody else moved the projection back; `HeadConflict` otherwise."""
+    def check_reached(self, connection: sqlite3.Connection, expected: Meta) -> Meta:
+        """Demand that nobody else moved the projection back, and say where it is; or `HeadConflict`."""
         found = self.load(connection)
         if found.position.sequence < expected.position.sequence:
             raise self._moved(expected, found)
+        return found
 
     def _moved(self, expected: Meta, found: Meta) -> HeadConflict:
         return HeadConflict(
@@ -177,8 +188,16 @@ class ProjectionDatabase:
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:  # some errors roll back by themselves
-                    connection.execute("ROLLBACK")
+                    self._roll_back(connection)
                 raise
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End a transaction that failed; a connection that cannot even do that is not used again."""
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+            raise
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -211,14 +230,34 @@ def read_meta(path: Path) -> Meta | None:
             row = connection.execute("SELECT ledger_id, sequence, hash FROM meta").fetchone()
         finally:
             connection.close()
-        ledger_id, sequence, digest = row
-        return Meta(ledger_id, Head(sequence, digest))
+        return _read_meta_row(path, *(row or (None, None, None)))
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _typed(path, error) from error
-    except TypeError:
-        raise ProjectionMismatch(
-            f"the projection {path} does not say how far it has come; rebuild it"
-        ) from None
+
+
+def _read_meta_row(path: Path, ledger_id: object, sequence: object, digest: object) -> Meta:
+    if not isinstance(ledger_id, str) or type(sequence) is not int or not isinstance(digest, str):
+        raise ProjectionMismatch(f"the projection {path} does not say how far it has come; rebuild it")
+    return Meta(ledger_id, Head(sequence, digest))
+
+
+def _schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Give every table and index that somebody made, and how."""
+    return connection.execute(
+        "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+    ).fetchall()
+
+
+@lru_cache
+def _expected_schema(tables: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Ask this SQLite how it spells the tables."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for table in (_META_TABLE, *tables):
+            connection.execute(table)
+        return _schema_of(connection)
+    finally:
+        connection.close()
 
 
 def _make_private(path: Path) -> None:

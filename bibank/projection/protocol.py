@@ -1,7 +1,11 @@
-"""The protocol of a projection: a view that follows the journal and remembers how far it has come."""
+"""The two protocols of a catch-up: a view that follows a journal, and what gives it the lines.
+
+A projection remembers how far it has come, and says so; a source delivers what lies behind that.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from bibank.model.lines import Head
@@ -35,3 +39,22 @@ class Projection(Protocol):
 
     def reset(self) -> None:
         """Forget everything, durably: the next line to apply is the first."""
+
+
+@runtime_checkable
+class LineSource(Protocol):
+    """A journal whose lines a projection can follow: an open ledger, a reader, or `JournalLines`.
+
+    Obligations: what is given is verified, durable, and in order, without a gap; it ends with a whole batch.
+    """
+
+    @property
+    def head(self) -> Head:
+        """The last line that can be given now. `Head()` where none is known yet."""
+
+    def verified_lines(self, *, after: Head) -> Iterator[VerifiedLine]:
+        """Give the lines behind one of this journal's, to the head; all of them behind `Head()`.
+
+        Raises `ProjectionMismatch` when `after` is not a line of this journal, before the first line is
+        given or in its place; `JournalCorrupt` where the journal does not hold.
+        """

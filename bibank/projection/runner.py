@@ -1,34 +1,17 @@
-"""Feeding a projection: verify the whole journal, deliver what the projection does not have yet.
-
-Verifying a line costs a few microseconds, so even an incremental run starts at genesis: what a
-projection shows then always follows from the first line.
-"""
+"""Feeding a projection: deliver what it does not have yet, and save it between two batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import attrs
 
-from bibank.errors import ProjectionMismatch
-from bibank.journal.machine import LedgerMachine
+from bibank.errors import InvalidType
 from bibank.model.lines import Head
-from bibank.projection.protocol import Projection
-from bibank.projection.verified import Place, VerifiedLine, verified_batches
+from bibank.projection.protocol import LineSource, Projection
+from bibank.projection.sources import PROGRESS_LINES, Progress, no_progress
 
 FLUSH_LINES = 8192
 """Lines between two transactions: many, because a flush costs more than a line, and few enough to keep
-the changed accounts of one transaction in memory."""
-
-PROGRESS_LINES = 1000
-"""Lines between two reports of progress."""
-
-Progress = Callable[[int], None]
-"""Is told now and then how many lines are done."""
-
-
-def no_progress(done: int) -> None:
-    """Tell nobody."""
+the rows of one transaction in memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,53 +29,34 @@ class CatchUp:
 
 def catch_up(
     projection: Projection,
-    lines: Iterable[bytes],
+    source: LineSource,
     *,
-    place: Place = lambda error: error,
     progress: Progress = no_progress,
     flush_lines: int = FLUSH_LINES,
-    machine: LedgerMachine | None = None,
 ) -> CatchUp:
-    """Bring a projection to the end of a journal; `lines` begin with the journal's first.
+    """Bring a projection to the end of a journal: of an open ledger, a reader, or `JournalLines`.
 
-    Only verified lines are delivered, only in whole batches. Raises `JournalCorrupt` (what stands
-    before the damage may have been applied), `ProjectionMismatch` when the projection is of another
-    journal or ahead of this one, and what `apply` and `flush` raise. A new `machine` may be given,
-    by who wants to compare the projection with its accounts afterwards.
+    It is saved every `flush_lines` lines or somewhat more, never within a batch, and at the end. Raises
+    `ProjectionMismatch` when the projection is of another journal or ahead of this one, `JournalCorrupt`
+    (what stands before the damage may have been applied), `InvalidType` for what is no source, and what
+    `apply` and `flush` raise.
     """
+    if not hasattr(source, "verified_lines"):
+        raise InvalidType(
+            f"a {type(source).__name__} is no source of lines; give an open ledger, or JournalLines(lines)"
+        )
     before = projection.position
-    head = Head()
     waiting = 0
-    reported = 0
-    for batch in verified_batches(lines, place=place, machine=machine):
-        for line in batch:
-            if line.sequence > before.sequence:
-                projection.apply(line)
-                waiting += 1
-            elif line.sequence == before.sequence:
-                _check_same_history(projection, line)
-        head = batch[-1].head
-        if waiting >= flush_lines:
+    done = before.sequence
+    for line in source.verified_lines(after=before):
+        projection.apply(line)
+        done = line.sequence
+        waiting += 1
+        if waiting >= flush_lines and line.ends_batch:
             projection.flush()
             waiting = 0
-        if head.sequence - reported >= PROGRESS_LINES:
-            reported = head.sequence
-            progress(reported)
-    if head.sequence < before.sequence:
-        raise ProjectionMismatch(
-            f"the projection {projection.name} stands at line {before.sequence}, "
-            f"the journal ends at {head.sequence}; rebuild the projection"
-        )
+        if done % PROGRESS_LINES == 0:
+            progress(done)
     projection.flush()
-    progress(head.sequence)
+    progress(done)
     return CatchUp(before=before, position=projection.position)
-
-
-def _check_same_history(projection: Projection, line: VerifiedLine) -> None:
-    """Demand that the projection's position is a line of this journal; the hash covers the ledger's id."""
-    if projection.position != line.head:
-        raise ProjectionMismatch(
-            f"the projection {projection.name} stands at line {line.sequence} with hash "
-            f"{projection.position.hash}, the journal has {line.hash} there: it is of another ledger or of "
-            "another history; rebuild the projection"
-        )

@@ -1,4 +1,4 @@
-"""The balance projection of a home: caught up when it is asked, rebuilt when it is of no use.
+"""The books of a home: caught up when it is asked, rebuilt when it is of no use.
 
 Reads the journal without a lock, so it works beside a writer. The projection is opened before the
 journal is surveyed: then a projection that another process keeps fresh is never ahead of what this
@@ -8,8 +8,10 @@ before they were synced; then it is rebuilt.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from time import sleep
 from typing import Generic, TypeVar
 
@@ -18,13 +20,18 @@ import attrs
 from bibank.errors import HeadConflict, ProjectionMismatch
 from bibank.home import Home
 from bibank.journal.machine import LedgerMachine
-from bibank.projection.balances import SqliteBalances
+from bibank.projection.books import SqliteBooks
 from bibank.projection.database import delete_database
-from bibank.projection.runner import CatchUp, Progress, catch_up, no_progress
+from bibank.projection.protocol import LineSource
+from bibank.projection.runner import CatchUp, catch_up
+from bibank.projection.sources import JournalLines, Progress, no_progress
 from bibank.risk.engine import RiskEngine
 from bibank.signing.trust import KeyringTrust, verify_never
+from bibank.store.jsonl.plan import OpenPlan
 
 T = TypeVar("T")
+
+logger = logging.getLogger("bibank")
 
 _PAUSES_SECONDS = (0.0, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between tries against other processes that keep the same file: usually none is needed, because
@@ -62,13 +69,13 @@ class Rebuild:
         return None if self.before is None else self.before == self.after
 
 
-def ask_balances(
+def ask_books(
     path: str | os.PathLike[str],
-    question: Callable[[SqliteBalances], T],
+    question: Callable[[SqliteBooks], T],
     *,
     progress: Progress = no_progress,
 ) -> Answer[T]:
-    """Bring the balance projection of a home to the end of the journal, and ask it something.
+    """Bring the books of a home to the end of the journal, and ask it something.
 
     A projection that is damaged, foreign or ahead of the journal is deleted and rebuilt. Raises
     `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`.
@@ -76,15 +83,46 @@ def ask_balances(
     return _insist(lambda: _ask(Home(path), question, progress))
 
 
-def rebuild_balances(path: str | os.PathLike[str], *, progress: Progress = no_progress) -> Rebuild:
-    """Catch the balance projection of a home up, drop it, replay the whole journal, and compare the two.
+def follow_books(
+    path: Path,
+    source: LineSource,
+    *,
+    check: Callable[[SqliteBooks], None],
+    progress: Progress = no_progress,
+) -> CatchUp:
+    """Bring the books in a file to the end of a journal that is open already, and have them checked.
 
-    Raises what :func:`ask_balances` raises.
+    A file that is damaged, foreign or ahead of the journal, or that `check` raises `ProjectionMismatch` for,
+    is deleted, made anew and named in the log. Raises `JournalCorrupt`, `StoreUnavailable`, and what the source
+    raises.
+    """
+
+    def follow() -> CatchUp:
+        with SqliteBooks(path) as books:
+            report = catch_up(books, source, progress=progress)
+            check(books)
+            return report
+
+    def follow_or_rebuild() -> CatchUp:
+        try:
+            return follow()
+        except ProjectionMismatch as mismatch:
+            logger.warning("the projection is built anew: %s", mismatch)
+            delete_database(path)
+            return follow()
+
+    return _insist(follow_or_rebuild)
+
+
+def rebuild_books(path: str | os.PathLike[str], *, progress: Progress = no_progress) -> Rebuild:
+    """Catch the books of a home up, drop them, replay the whole journal, and compare the two.
+
+    Raises what :func:`ask_books` raises.
     """
     return _insist(lambda: _rebuild(Home(path), progress))
 
 
-def _ask(home: Home, question: Callable[[SqliteBalances], T], progress: Progress) -> Answer[T]:
+def _ask(home: Home, question: Callable[[SqliteBooks], T], progress: Progress) -> Answer[T]:
     home.survey()  # no projection is made where there is no ledger
     try:
         return _follow_and_ask(home, question, progress, because=None)
@@ -94,14 +132,14 @@ def _ask(home: Home, question: Callable[[SqliteBalances], T], progress: Progress
 
 
 def _follow_and_ask(
-    home: Home, question: Callable[[SqliteBalances], T], progress: Progress, *, because: str | None
+    home: Home, question: Callable[[SqliteBooks], T], progress: Progress, *, because: str | None
 ) -> Answer[T]:
-    with SqliteBalances(home.projection) as balances:
+    with SqliteBooks(home.projection) as books:
         plan = home.survey()
         machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
-        report = catch_up(balances, plan.read(), place=plan.place, progress=progress, machine=machine)
-        balances.check_against(machine.book)
-        return Answer(value=question(balances), report=report, rebuilt_because=because)
+        report = catch_up(books, _lines(plan, progress, machine), progress=progress)
+        books.check_against(machine.book)
+        return Answer(value=question(books), report=report, rebuilt_because=because)
 
 
 def _rebuild(home: Home, progress: Progress) -> Rebuild:
@@ -113,7 +151,7 @@ def _rebuild(home: Home, progress: Progress) -> Rebuild:
         except ProjectionMismatch as mismatch:
             because = str(mismatch)
             delete_database(home.projection)
-    made = _follow_and_ask(home, SqliteBalances.digest, progress, because=because)
+    made = _follow_and_ask(home, SqliteBooks.digest, progress, because=because)
     return Rebuild(report=made.report, before=None, after=made.value, unusable_because=because)
 
 
@@ -122,13 +160,17 @@ def _compare(home: Home, progress: Progress) -> Rebuild:
 
     In one transaction, so an interruption leaves the old projection as it was.
     """
-    with SqliteBalances(home.projection) as balances, balances.exclusively():
+    with SqliteBooks(home.projection) as books, books.exclusively():
         plan = home.survey()
-        catch_up(balances, plan.read(), place=plan.place, progress=progress)
-        before = balances.digest()
-        balances.reset()
-        report = catch_up(balances, plan.read(), place=plan.place, progress=progress)
-        return Rebuild(report=report, before=before, after=balances.digest(), unusable_because=None)
+        catch_up(books, _lines(plan, progress), progress=progress)
+        before = books.digest()
+        books.reset()
+        report = catch_up(books, _lines(plan, progress), progress=progress)
+        return Rebuild(report=report, before=before, after=books.digest(), unusable_because=None)
+
+
+def _lines(plan: OpenPlan, progress: Progress, machine: LedgerMachine | None = None) -> JournalLines:
+    return JournalLines(plan.read(), place=plan.place, progress=progress, machine=machine)
 
 
 def _insist(attempt: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ sums. Lines of a batch are handed on together, once the batch is whole.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
@@ -38,6 +39,13 @@ class VerifiedLine:
     def head(self) -> Head:
         """Where the journal stands after this line."""
         return Head(self.sequence, self.hash)
+
+    @property
+    def ends_batch(self) -> bool:
+        """Whether its batch ends with it: between two batches a projection may be saved."""
+        mark = json.loads(self.data).get("batch", {})
+        last: int = mark.get("first", self.sequence) + mark.get("size", 1) - 1
+        return self.sequence == last
 
     def view(self) -> JournalLine:
         """Build the line as people read it; about as dear as verifying six lines."""

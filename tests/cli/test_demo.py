@@ -12,7 +12,7 @@ from bibank.cli import demo
 from bibank.cli.demo import DemoSize, run_demo
 from bibank.errors import HomeExists
 from bibank.ledger import Ledger
-from bibank.projections import Rebuild, rebuild_balances
+from bibank.projections import Rebuild, rebuild_books
 from tests.cli.command import Command
 
 SMALL = DemoSize(accounts=5, transfers=60)
@@ -100,10 +100,10 @@ def test_it_notices_another_projection(tmp_path: Path, monkeypatch: pytest.Monke
     """A rebuilt projection that differs ends it."""
 
     def other(*arguments: object, **options: object) -> Rebuild:
-        found = rebuild_balances(tmp_path / "books")
+        found = rebuild_books(tmp_path / "books")
         return Rebuild(report=found.report, before="0", after=found.after, unusable_because=None)
 
-    monkeypatch.setattr(demo, "rebuild_balances", other)
+    monkeypatch.setattr(demo, "rebuild_books", other)
     with pytest.raises(AssertionError, match="the projection held 0"):
         small(tmp_path / "books")
 

@@ -168,7 +168,7 @@ def test_an_unexpected_exception(books: Command, monkeypatch: pytest.MonkeyPatch
     def fail(*arguments: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr(reading, "ask_balances", fail)
+    monkeypatch.setattr(reading, "ask_books", fail)
     outcome = books.run("balance", "ALICE")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err == "internal error: RuntimeError: first line second line\n"
@@ -182,7 +182,7 @@ def test_an_interruption(books: Command, monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reading, "ask_balances", interrupt)
+    monkeypatch.setattr(reading, "ask_books", interrupt)
     outcome = books.run("balance", "ALICE")
     assert (outcome.code, outcome.out, outcome.err.strip()) == (130, "", "interrupted")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bibank.cli import output
 from bibank.ledger import Ledger
 from bibank.model.entry import Posting, TransactionIntent, UnsignedEntry
-from bibank.projections import SqliteBalances
+from bibank.projections import SqliteBooks
 from tests.cli.command import Command
 
 
@@ -85,7 +85,7 @@ def test_balance_while_the_projection_is_locked(books: Command, monkeypatch: pyt
     """A projection that another process keeps locked ends with 7, not with a sqlite3 error."""
     books.ok("balance", "ALICE")
     books.ok("deposit", "ALICE", "1", "USDT")
-    defaults = SqliteBalances.__init__.__kwdefaults__
+    defaults = SqliteBooks.__init__.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "busy_timeout_seconds", 0.0)
     with closing(sqlite3.connect(books.projection, isolation_level=None)) as other:
@@ -197,7 +197,7 @@ def test_replay_after_deletion(books: Command) -> None:
 def test_replay_reset_finds_a_changed_balance(books: Command) -> None:
     """A projection that is not what the journal gives ends with 5, names both digests, and is rebuilt."""
     right = books.ok("replay", "--json").document["digest"]
-    tamper(books, "UPDATE accounts SET balance = '61' WHERE key LIKE '%ALICE%'")
+    tamper(books, "UPDATE accounts SET balance = 6100000000 WHERE key LIKE '%ALICE%'")
     outcome = books.run("replay", "--reset")
     assert outcome.code == 5
     assert "NOT what it held before" in outcome.out
@@ -208,7 +208,7 @@ def test_replay_reset_finds_a_changed_balance(books: Command) -> None:
 def test_replay_reset_finds_a_changed_balance_as_json(books: Command) -> None:
     """The same as JSON: a document on stdout, an error on stderr."""
     books.ok("replay")
-    tamper(books, "UPDATE accounts SET balance = '61' WHERE key LIKE '%ALICE%'")
+    tamper(books, "UPDATE accounts SET balance = 6100000000 WHERE key LIKE '%ALICE%'")
     outcome = books.run("replay", "--reset", "--json")
     assert (outcome.code, outcome.document["identical"]) == (5, False)
     assert outcome.error["code"] == "projection_mismatch"

@@ -18,7 +18,7 @@ from bibank.doctor.look import find_line
 from bibank.doctor.surroundings import LOW_SPACE
 from bibank.home import Home
 from bibank.keystore import make_key_file
-from bibank.projections import ask_balances
+from bibank.projections import ask_books
 from bibank.signing import Cost
 from bibank.store.jsonl.days import DayFile
 from bibank.store.jsonl.files import OsFiles
@@ -351,14 +351,14 @@ def test_the_projection_in_its_states(books: Path, tmp_path: Path) -> None:
     """It is not there, up to date, behind, ahead, of another ledger, damaged, in use, or no file at all."""
     path = books / "projection.db"
     assert finding(books, "projection").text.startswith("not there")
-    ask_balances(books, lambda balances: balances.digest())
+    ask_books(books, lambda balances: balances.digest())
     assert finding(books, "projection").text.endswith("stands at line 13")
     with bb.Ledger.open(books, clock=StillClock(DAYS[2])) as ledger:
         ledger.commit(deposit("F", "1 USDT"))
     assert "1 behind the journal" in finding(books, "projection").text
     other = tmp_path / "other"
     bb.Ledger.create(other, opening={"USDT": "1"}, name="other").close()
-    ask_balances(other, lambda balances: balances.digest())
+    ask_books(other, lambda balances: balances.digest())
     path.write_bytes((other / "projection.db").read_bytes())
     assert "of ledger other/" in finding(books, "projection").text
     path.write_bytes(b"SQLite format 3\0" + bytes(5000))
@@ -378,7 +378,7 @@ def test_a_projection_ahead_of_the_journal(tmp_path: Path) -> None:
     """What an unsynced line left in the projection is told apart from a journal that grew."""
     write_journal(tmp_path / "books")
     files = day_files(tmp_path / "books")
-    ask_balances(tmp_path / "books", lambda balances: balances.digest())
+    ask_books(tmp_path / "books", lambda balances: balances.digest())
     shorter = b"".join(files[NEWEST].splitlines(keepends=True)[:-1])
     found = finding(put(tmp_path / "books", {**files, NEWEST: shorter}), "projection")
     assert (found.state, "ahead of the journal" in found.text) == ("note", True)

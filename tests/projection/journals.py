@@ -14,7 +14,7 @@ from bibank import drafts
 from bibank.errors import Refused
 from bibank.ledger import Ledger
 from bibank.model.entry import UnsignedEntry
-from bibank.projection.balances import SqliteBalances
+from bibank.projection.books import SqliteBooks
 from bibank.projection.verified import VerifiedLine, verified_batches
 from bibank.store.memory import MemoryStore
 
@@ -89,7 +89,7 @@ def scratch() -> Iterator[Path]:
 
 def dump_of(lines: Sequence[bytes]) -> str:
     """Dump what a projection holds that applied the lines one after the other and saved once."""
-    with scratch() as path, SqliteBalances(path) as balances:
+    with scratch() as path, SqliteBooks(path) as balances:
         for line in verified(lines):
             balances.apply(line)
         balances.flush()

@@ -19,7 +19,7 @@ import pytest
 import bibank as bb
 from bibank.home import Home
 from bibank.model.keyring import SYSTEM_SIGNER
-from bibank.projections import SqliteBalances, catch_up
+from bibank.projections import JournalLines, SqliteBooks, catch_up
 from bibank.signing import Cost, Ed25519Signer, Role, from_environment, from_key_file, make_key_file
 from bibank.signing.keyfile import Secret
 from tests.signing.forge import Key, transfers
@@ -311,8 +311,8 @@ def work(home: Path, keys: Path) -> None:
         file.write(b'{"sequence":99')
     with bb.Ledger.open(home, durability="none") as ledger:
         ledger.deposit("A", "1 USDT", correlation_id="d3")
-    with SqliteBalances(home / "projection.db") as balances:
-        catch_up(balances, Home(home).survey().read())
+    with SqliteBooks(home / "projection.db") as books:
+        catch_up(books, JournalLines(Home(home).survey().read()))
 
 
 def test_no_log_and_no_file_shows_a_secret(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from calendar import timegm
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -24,12 +25,14 @@ from bibank.errors import (
 )
 from bibank.ledger import Ledger
 from bibank.model.account import AccountKey
-from bibank.model.entry import UnsignedEntry
+from bibank.model.entry import JournalEntry, UnsignedEntry
+from bibank.model.json_value import canonical_text
 from bibank.model.lines import Head
 from bibank.projection import database
-from bibank.projection.balances import SqliteBalances
+from bibank.projection.books import SqliteBooks
 from bibank.projection.runner import catch_up
-from bibank.projections import Projection
+from bibank.projection.verified import VerifiedLine
+from bibank.projections import JournalLines, Projection
 from bibank.store.memory import MemoryStore
 from tests.projection.journals import BATCHES, OWNERS, commit, dump_of, everyday, execute, scratch, verified
 from tests.projection.journals import journal as journal_of
@@ -48,10 +51,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_is_a_projection(path: Path) -> None:
     """The balance projection has what the protocol asks for, and begins before the first line."""
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         projection: Projection = balances
         assert isinstance(balances, Projection)
-        assert (projection.name, projection.position) == ("balances", Head())
+        assert (projection.name, projection.position) == ("books", Head())
 
 
 @given(BATCHES, st.lists(st.integers(0, 40), max_size=6))
@@ -61,12 +64,12 @@ def test_incremental_equals_rebuild(batches: Drafts, stops: list[int]) -> None:
     whole = {number for number, line in enumerate(verified(lines), 1) if not _in_batch(lines, number)}
     with scratch() as path:
         for stop in [*sorted(stop for stop in stops if stop in whole), len(lines)]:
-            with SqliteBalances(path) as balances:
-                catch_up(balances, lines[:stop], flush_lines=3)
-        with SqliteBalances(path) as balances:
+            with SqliteBooks(path) as balances:
+                catch_up(balances, JournalLines(lines[:stop]), flush_lines=3)
+        with SqliteBooks(path) as balances:
             assert balances.dump() == dump_of(lines)
             balances.reset()
-            catch_up(balances, lines)
+            catch_up(balances, JournalLines(lines))
             assert balances.dump() == dump_of(lines)
 
 
@@ -83,7 +86,7 @@ def test_interruption_between_apply_and_flush(batches: Drafts, data: st.DataObje
     with scratch() as path:
         delivered = 0
         with ExitStack() as opened:
-            balances = opened.enter_context(SqliteBalances(path))
+            balances = opened.enter_context(SqliteBooks(path))
             while balances.position.sequence < len(lines):
                 match data.draw(st.sampled_from(["apply", "apply", "apply", "again", "flush", "crash"])):
                     case "apply" if delivered < len(lines):
@@ -93,7 +96,7 @@ def test_interruption_between_apply_and_flush(batches: Drafts, data: st.DataObje
                         balances.apply(lines[data.draw(st.integers(0, delivered - 1))])
                     case "crash":
                         balances.close()
-                        balances = opened.enter_context(SqliteBalances(path))
+                        balances = opened.enter_context(SqliteBooks(path))
                         delivered = balances.position.sequence
                     case _:
                         balances.flush()
@@ -105,8 +108,8 @@ def test_interruption_between_apply_and_flush(batches: Drafts, data: st.DataObje
 def test_interruption_inside_a_flush(steps: int) -> None:
     """A flush that is cut off after any number of SQLite's steps changes nothing and can be repeated."""
     lines = everyday(transfers=5)
-    with scratch() as path, SqliteBalances(path) as balances:
-        catch_up(balances, lines[:4])
+    with scratch() as path, SqliteBooks(path) as balances:
+        catch_up(balances, JournalLines(lines[:4]))
         before = balances.dump()
         for line in verified(lines):
             balances.apply(line)
@@ -126,7 +129,7 @@ def test_interruption_inside_a_flush(steps: int) -> None:
 def test_duplicate_delivery_is_ignored(path: Path) -> None:
     """Lines that were applied, saved or not, change nothing when they come again."""
     lines = verified(everyday())
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         for line in lines[:4] * 2:
             balances.apply(line)
         balances.flush()
@@ -139,7 +142,7 @@ def test_duplicate_delivery_is_ignored(path: Path) -> None:
 def test_a_gap_is_refused(path: Path) -> None:
     """A line that does not follow the last one applied is a mismatch, and is not applied."""
     lines = verified(everyday())
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         with pytest.raises(ProjectionMismatch, match="line 2 does not follow line 0"):
             balances.apply(lines[1])
         balances.flush()
@@ -148,8 +151,8 @@ def test_a_gap_is_refused(path: Path) -> None:
 
 def test_a_line_of_another_history_is_refused(path: Path) -> None:
     """A line of another ledger with the right sequence is a mismatch."""
-    with SqliteBalances(path) as balances:
-        catch_up(balances, everyday())
+    with SqliteBooks(path) as balances:
+        catch_up(balances, JournalLines(everyday()))
         foreign = verified(everyday(transfers=4))[-1]
         with pytest.raises(ProjectionMismatch, match="does not follow"):
             balances.apply(foreign)
@@ -158,27 +161,27 @@ def test_a_line_of_another_history_is_refused(path: Path) -> None:
 def test_position_is_what_was_saved(path: Path) -> None:
     """Applying moves the position only when it was flushed, and then with the hash of the line."""
     lines = verified(everyday())
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         balances.apply(lines[0])
         assert balances.position == Head()
         balances.flush()
         assert balances.position == lines[0].head
         assert balances.ledger_id.startswith("bibank/")
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         assert balances.position == lines[0].head
-        assert repr(balances) == f"<SqliteBalances in '{path}', line 1>"
+        assert repr(balances) == f"<SqliteBooks in '{path}', line 1>"
 
 
 def test_reset_forgets_everything_durably(path: Path) -> None:
     """After a reset the projection is as new, also when it is opened again."""
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         fresh = balances.dump()
         lines = everyday()
-        catch_up(balances, lines[:5])
+        catch_up(balances, JournalLines(lines[:5]))
         balances.apply(verified(lines)[5])
         balances.reset()
         assert balances.dump() == fresh
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         assert balances.dump() == fresh
         assert (balances.position, balances.ledger_id) == (Head(), "")
 
@@ -186,18 +189,37 @@ def test_reset_forgets_everything_durably(path: Path) -> None:
 def test_dump_and_digest(path: Path) -> None:
     """The dump says schema, ledger, position and every account by key; the digest follows from it."""
     lines = verified(everyday(transfers=1))
-    with SqliteBalances(path) as balances:
-        catch_up(balances, [line.data for line in lines])
+    with SqliteBooks(path) as balances:
+        catch_up(balances, JournalLines([line.data for line in lines]))
+        said = lines[0].view()
+        assert isinstance(said, JournalEntry)
+        genesis = [f"'{name}' '{canonical_text(value)}' 1" for name, value in sorted(said.metadata.items())]
+        times = {line.sequence: _micros(line) for line in lines}
+        told = {
+            1: f"{times[1]} {times[1]} 0 '{said.correlation_id}'",
+            3: f"{times[3]} {times[3]} 1 'd'",
+            4: f"{times[4]} {times[4]} 3 't'",
+        }
         assert balances.dump().splitlines() == [
-            "schema balances/1",
+            "schema books/1",
             f"ledger {balances.ledger_id}",
             f"position 4 {lines[-1].hash}",
-            "account 3 ASSET:SYSTEM:VAULT:BTC:MAIN 21",
-            "account 1 ASSET:SYSTEM:VAULT:USDT:MAIN 1100",
-            "account 4 EQUITY:SYSTEM:CAPITAL:BTC:MAIN 21",
-            "account 2 EQUITY:SYSTEM:CAPITAL:USDT:MAIN 1000",
-            "account 5 LIAB:USER:ALICE:USDT:AVAILABLE 99",
-            "account 6 LIAB:USER:BOB:USDT:AVAILABLE 1",
+            "accounts 3 'ASSET:SYSTEM:VAULT:BTC:MAIN' 2100000000",
+            "accounts 1 'ASSET:SYSTEM:VAULT:USDT:MAIN' 110000000000",
+            "accounts 4 'EQUITY:SYSTEM:CAPITAL:BTC:MAIN' 2100000000",
+            "accounts 2 'EQUITY:SYSTEM:CAPITAL:USDT:MAIN' 100000000000",
+            "accounts 5 'LIAB:USER:ALICE:USDT:AVAILABLE' 9900000000",
+            "accounts 6 'LIAB:USER:BOB:USDT:AVAILABLE' 100000000",
+            *(f"entries {number} {told[number]}" for number in (1, 3, 4)),
+            "postings 1 1 100000000000 100000000000",
+            "postings 1 3 10000000000 110000000000",
+            "postings 2 1 100000000000 100000000000",
+            "postings 3 1 2100000000 2100000000",
+            "postings 4 1 2100000000 2100000000",
+            "postings 5 3 10000000000 10000000000",
+            "postings 5 4 -100000000 9900000000",
+            "postings 6 4 100000000 100000000",
+            *(f"metadata {row}" for row in genesis),
         ]
         digest = balances.digest()
         assert len(digest) == 64
@@ -205,18 +227,23 @@ def test_dump_and_digest(path: Path) -> None:
         assert balances.digest() != digest
 
 
+def _micros(line: VerifiedLine) -> int:
+    moment = line.view().timestamp
+    return timegm(moment.timetuple()) * 10**6 + moment.microsecond
+
+
 def test_exclusively_is_all_or_nothing(path: Path) -> None:
     """What is done exclusively is seen by others at its end, or by nobody when it is interrupted."""
     lines = everyday()
-    with SqliteBalances(path) as balances, SqliteBalances(path, busy_timeout_seconds=0.0) as other:
-        catch_up(other, lines[:4])
+    with SqliteBooks(path) as balances, SqliteBooks(path, busy_timeout_seconds=0.0) as other:
+        catch_up(other, JournalLines(lines[:4]))
         before = other.dump()
 
         def rebuild_until_interrupted() -> None:
             with balances.exclusively():
                 assert balances.position.sequence == 4
                 balances.reset()
-                catch_up(balances, lines, flush_lines=1)
+                catch_up(balances, JournalLines(lines), flush_lines=1)
                 assert other.dump() == before
                 with pytest.raises(StoreUnavailable, match="locked"):
                     other.reset()
@@ -226,7 +253,7 @@ def test_exclusively_is_all_or_nothing(path: Path) -> None:
             rebuild_until_interrupted()
         assert balances.dump() == other.dump() == before
         with balances.exclusively():
-            catch_up(balances, lines)
+            catch_up(balances, JournalLines(lines))
         assert balances.dump() == dump_of(lines)
 
 
@@ -237,14 +264,14 @@ def test_balances_beyond_64_bits_are_exact(path: Path) -> None:
     """Balances up to the edge of 128 bits are kept to the last unit."""
     largest = "1701411834604692317316873037158.84105727"  # 2**127 - 1 units
     store = MemoryStore()
-    with Ledger(store=store) as ledger, SqliteBalances(path) as balances:
+    with Ledger(store=store) as ledger, SqliteBooks(path) as balances:
         ledger.deposit("ALICE", f"{largest} X", correlation_id="d")
         ledger.transfer("ALICE", "BOB", "0.00000001 X", correlation_id="t")
-        catch_up(balances, store.read(), flush_lines=1)
+        catch_up(balances, JournalLines(store.read()), flush_lines=1)
         assert str(balances.balance("ALICE", "X").available) == "1701411834604692317316873037158.84105726"
         assert str(balances.balance("BOB", "X").available) == "0.00000001"
         ledger.withdraw("BOB", "0.00000001 X", correlation_id="w")
-        catch_up(balances, store.read())
+        catch_up(balances, JournalLines(store.read()))
         assert balances.balance("BOB", "X").available.units == 0
         assert balances.accounts("ASSET:")[0].balance.units == 2**127 - 2
 
@@ -253,9 +280,9 @@ def test_balances_beyond_64_bits_are_exact(path: Path) -> None:
 def test_answers_are_those_of_the_ledger(batches: Drafts) -> None:
     """Balances, listings and accounts equal what the ledger in memory answers."""
     store = MemoryStore()
-    with Ledger(store=store) as ledger, scratch() as path, SqliteBalances(path) as balances:
+    with Ledger(store=store) as ledger, scratch() as path, SqliteBooks(path) as balances:
         commit(ledger, batches)
-        catch_up(balances, store.read())
+        catch_up(balances, JournalLines(store.read()))
         for owner in (*OWNERS, "NOBODY"):
             assert balances.balances(owner) == ledger.balances(owner)
             assert balances.balance(owner, "USDT") == ledger.balance(owner, "USDT")
@@ -272,8 +299,8 @@ def test_locked_money_and_single_accounts(path: Path) -> None:
             [drafts.hold("ALICE", "4 USDT", to="SHOP", correlation_id="h")],
         ]
     )
-    with SqliteBalances(path) as balances:
-        catch_up(balances, lines)
+    with SqliteBooks(path) as balances:
+        catch_up(balances, JournalLines(lines))
         (row,) = balances.balances("ALICE")
         assert row == balances.balance("ALICE", "USDT")
         assert [str(row.posted), str(row.pending), str(row.available)] == ["10", "4", "6"]
@@ -284,7 +311,7 @@ def test_locked_money_and_single_accounts(path: Path) -> None:
 
 def test_questions_that_make_no_sense(path: Path) -> None:
     """Wrong questions are typed errors, as the ledger's are."""
-    with SqliteBalances(path) as balances:
+    with SqliteBooks(path) as balances:
         with pytest.raises(InvalidValue, match="which asset"):
             balances.balance("ALICE")
         with pytest.raises(InvalidValue, match="not in BTC"):
@@ -301,12 +328,13 @@ def test_questions_that_make_no_sense(path: Path) -> None:
 
 def test_the_file_is_private_wal_and_strict(path: Path) -> None:
     """The file is its owner's alone, in WAL mode, and every table is STRICT."""
-    with SqliteBalances(path):
+    with SqliteBooks(path):
         assert path.stat().st_mode & 0o777 == 0o600
         with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             tables = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'").fetchall()
-            assert [table.rstrip()[-6:] for (table,) in tables] == ["STRICT", "STRICT"]
+            assert len(tables) == 8
+            assert [table for (table,) in tables if "STRICT" not in table.rpartition(")")[2]] == []
 
 
 @pytest.mark.parametrize(
@@ -316,7 +344,7 @@ def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
     """Other bytes in the place of the projection are a mismatch, not a leaked sqlite3 error."""
     path.write_bytes(content)
     with pytest.raises(ProjectionMismatch, match="is damaged"):
-        SqliteBalances(path)
+        SqliteBooks(path)
 
 
 @given(st.integers(0, 100), st.binary(min_size=1, max_size=400))
@@ -324,15 +352,15 @@ def test_a_damaged_file_is_typed(percent: int, noise: bytes) -> None:
     """Noise anywhere in the file gives answers or a mismatch, never a foreign exception."""
     lines = everyday()
     with scratch() as path:
-        with SqliteBalances(path) as balances:
-            catch_up(balances, lines[:5])
+        with SqliteBooks(path) as balances:
+            catch_up(balances, JournalLines(lines[:5]))
         content = bytearray(path.read_bytes())
         start = len(content) * percent // 101
         content[start : start + len(noise)] = noise
         path.write_bytes(content)
         try:
-            with SqliteBalances(path) as balances:
-                catch_up(balances, lines)
+            with SqliteBooks(path) as balances:
+                catch_up(balances, JournalLines(lines))
                 balances.accounts()
                 balances.digest()
         except (ProjectionMismatch, StoreUnavailable):
@@ -342,18 +370,21 @@ def test_a_damaged_file_is_typed(percent: int, noise: bytes) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE meta SET schema = 'balances/2'",
+        "UPDATE meta SET schema = 'books/2'",
         "DELETE FROM meta",
         "DROP TABLE meta",
         "ALTER TABLE meta RENAME COLUMN hash TO digest",
+        "DROP TABLE accounts",
+        "DROP INDEX trades_by_pair",
+        "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM holds; END",
     ],
 )
 def test_another_schema_is_a_mismatch(path: Path, statement: str) -> None:
     """A database of another version, or of something else, is a mismatch when it is opened."""
-    SqliteBalances(path).close()
+    SqliteBooks(path).close()
     execute(path, statement)
     with pytest.raises(ProjectionMismatch, match="rebuild"):
-        SqliteBalances(path)
+        SqliteBooks(path)
 
 
 @pytest.mark.parametrize(
@@ -362,15 +393,19 @@ def test_another_schema_is_a_mismatch(path: Path, statement: str) -> None:
         "UPDATE accounts SET balance = 'much'",
         "UPDATE accounts SET key = replace(key, 'USER', 'user')",
         "UPDATE accounts SET balance = CAST(x'ff' AS TEXT)",
-        "DROP TABLE accounts",
+        "UPDATE accounts SET balance = '007'",
+        "UPDATE accounts SET balance = '1'",
+        "UPDATE accounts SET balance = 1.5",
+        "UPDATE accounts SET balance = x'01'",
+        f"UPDATE accounts SET balance = '{2**127}'",
     ],
 )
 def test_values_that_are_none_are_a_mismatch(path: Path, statement: str) -> None:
     """Text that is no balance or no account is the projection's fault, not the caller's."""
-    with SqliteBalances(path) as balances:
-        catch_up(balances, everyday())
+    with SqliteBooks(path) as balances:
+        catch_up(balances, JournalLines(everyday()))
     execute(path, statement)
-    with SqliteBalances(path) as balances, pytest.raises(ProjectionMismatch):
+    with SqliteBooks(path) as balances, pytest.raises(ProjectionMismatch):
         balances.accounts()
 
 
@@ -380,14 +415,14 @@ def test_links_and_directories_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(target)
     for name in ("link", ".", "missing/projection.db"):
         with pytest.raises(StoreUnavailable):
-            SqliteBalances(tmp_path / name)
+            SqliteBooks(tmp_path / name)
     assert not target.exists()
 
 
 def test_a_locked_database_is_unavailable(path: Path) -> None:
     """Another process in the middle of a write is `StoreUnavailable`, and the flush can be repeated."""
     lines = verified(everyday())
-    with SqliteBalances(path, busy_timeout_seconds=0.0) as balances:
+    with SqliteBooks(path, busy_timeout_seconds=0.0) as balances:
         for line in lines:
             balances.apply(line)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -402,7 +437,7 @@ def test_a_locked_database_is_unavailable(path: Path) -> None:
 
 def test_a_closed_projection_says_so(path: Path) -> None:
     """After `close`, which may be repeated, every question is `LedgerClosed`."""
-    balances = SqliteBalances(path)
+    balances = SqliteBooks(path)
     balances.close()
     balances.close()
     for question in (balances.dump, balances.accounts, balances.reset):
@@ -414,7 +449,7 @@ def test_an_old_sqlite_is_a_configuration_error(path: Path, monkeypatch: pytest.
     """Without STRICT tables there is no projection, and the error says which SQLite is needed."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 9))
     with pytest.raises(ConfigurationError, match=r"3\.37"):
-        SqliteBalances(path)
+        SqliteBooks(path)
 
 
 # ------------------------------------------------------------------ two at a time
@@ -423,28 +458,28 @@ def test_an_old_sqlite_is_a_configuration_error(path: Path, monkeypatch: pytest.
 def test_the_slower_of_two_gets_a_conflict(path: Path) -> None:
     """Two that catch up the same file never add the same line twice; the later one starts again."""
     lines = everyday()
-    with SqliteBalances(path) as first, SqliteBalances(path) as second:
+    with SqliteBooks(path) as first, SqliteBooks(path) as second:
         for line in verified(lines):
             second.apply(line)
-        catch_up(first, lines[:4])
+        catch_up(first, JournalLines(lines[:4]))
         with pytest.raises(HeadConflict, match="from line 0 to 4"):
             second.flush()
         assert second.position.sequence == 4
-        catch_up(second, lines)
+        catch_up(second, JournalLines(lines))
         assert second.dump() == dump_of(lines)
 
 
 def test_a_reader_follows_a_faster_one(path: Path) -> None:
     """What another process adds is seen; a projection that was moved back is a conflict, not a zero."""
     lines = everyday()
-    with SqliteBalances(path) as reader:
-        catch_up(reader, lines[:4])
-        with SqliteBalances(path) as writer:
-            catch_up(writer, lines)
+    with SqliteBooks(path) as reader:
+        catch_up(reader, JournalLines(lines[:4]))
+        with SqliteBooks(path) as writer:
+            catch_up(writer, JournalLines(lines))
         assert str(reader.balance("BOB", "USDT").available) == "3"
         with pytest.raises(HeadConflict, match="catch up again"):
             reader.dump()
-        with SqliteBalances(path) as writer:
+        with SqliteBooks(path) as writer:
             writer.reset()
         with pytest.raises(HeadConflict, match="from line 4 to 0"):
             reader.balance("BOB", "USDT")
@@ -452,9 +487,9 @@ def test_a_reader_follows_a_faster_one(path: Path) -> None:
 
 def test_two_that_make_the_file_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever finds the tables made meanwhile uses them."""
-    with SqliteBalances(path) as first:
-        catch_up(first, everyday())
+    with SqliteBooks(path) as first:
+        catch_up(first, JournalLines(everyday()))
         answers = iter([True, False])
         monkeypatch.setattr(database, "_is_empty", lambda connection: next(answers))
-        with SqliteBalances(path) as second:
+        with SqliteBooks(path) as second:
             assert second.position == first.position

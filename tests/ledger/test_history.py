@@ -1,0 +1,260 @@
+"""Questions about the past: their edges, what they refuse, and what they do when the projection is of no use."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bibank as bb
+from bibank import drafts
+from bibank.chronicle import Chronicle
+from tests.store.journals import StillClock, deposit, transfer
+
+ALICE = bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
+FIRST, LAST = datetime(2026, 1, 25, 10, tzinfo=UTC), datetime(2026, 1, 25, 13, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with a projection that reaches to line 5 of 7."""
+    path = tmp_path / "books"
+    clock = StillClock()
+    with bb.Ledger.create(path, opening={"USDT": "100"}, clock=clock, durability="none") as ledger:
+        for number in (10, 20, 30):
+            ledger.commit(deposit("A", f"{number} USDT"))
+        ledger.project()
+        clock.moment = LAST
+        ledger.commit(transfer("A", "B", "15 USDT"))
+        early = FIRST - timedelta(days=1)
+        ledger.commit(drafts.deposit("A", "1 USDT", correlation_id="r3", effective_at=early))
+    return path
+
+
+def posted(ledger: bb.Ledger | bb.LedgerReader, **options: Any) -> list[str]:
+    """The running balance of A's statement."""
+    return [str(line.posted) for line in ledger.statement("A", "USDT", **options)]
+
+
+TOLD = ["10", "30", "60", "45", "46"]
+
+
+def asked_of_journal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+    """Note of each question how far the index reached that answered it."""
+    reached: list[int] = []
+    init = Chronicle.__init__
+
+    def noted(self: Chronicle, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
+        reached.append(self.reach.sequence)
+
+    monkeypatch.setattr(Chronicle, "__init__", noted)
+    return lambda: reached
+
+
+def test_the_projection_answers_as_far_as_it_reaches(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement comes from the projection and the lines behind it; brought up to date, from it alone."""
+    reached = asked_of_journal(monkeypatch)
+    with bb.Ledger.open(home) as ledger:
+        assert posted(ledger) == TOLD
+        assert ledger.project().applied == 2
+        assert posted(ledger) == TOLD
+    assert reached() == [5, 7, 7]  # the second for the check of what was brought up to date
+
+
+def test_readers_use_the_projection_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader asks the projection that is there, and makes none."""
+    reached = asked_of_journal(monkeypatch)
+    with bb.LedgerReader.open(home, show="written") as reader:
+        assert posted(reader) == TOLD
+        for file in home.glob("projection.db*"):
+            file.unlink()
+        assert posted(reader) == TOLD
+    assert reached() == [5, 0]
+    assert not (home / "projection.db").exists()
+
+
+def spoil_balance(home: Path, _: Path) -> None:
+    """Change what an account has in the file."""
+    with sqlite3.connect(home / "projection.db") as connection:
+        connection.execute("UPDATE accounts SET balance = balance + 1")
+        connection.execute("UPDATE postings SET balance = balance + 1")
+    connection.close()
+
+
+def spoil_bytes(home: Path, _: Path) -> None:
+    """Leave a file that is no database."""
+    for file in home.glob("projection.db-*"):
+        file.unlink()
+    (home / "projection.db").write_bytes(b"no database at all" * 300)
+
+
+def of_another_history(home: Path, other: Path) -> None:
+    """Put the projection of another ledger in the place of this one."""
+    with bb.Ledger.create(other, opening={"USDT": "100"}, durability="none") as ledger:
+        ledger.commit(deposit("A", "10 USDT"))
+        ledger.project()
+    for file in home.glob("projection.db-*"):
+        file.unlink()
+    shutil.copy(other / "projection.db", home / "projection.db")
+
+
+def stand_ahead(home: Path, other: Path) -> None:
+    """Let the projection have come further than the journal."""
+    shutil.copytree(home, other)
+    with bb.Ledger.open(other) as ledger:
+        ledger.commit(deposit("A", "10 USDT"))
+        ledger.project()
+    for file in home.glob("projection.db*"):
+        file.unlink()
+    shutil.copy(other / "projection.db", home / "projection.db")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (spoil_balance, "not those of the journal"),
+        (spoil_bytes, "not a database"),
+        (of_another_history, "of another history"),
+        (stand_ahead, "ahead"),
+    ],
+)
+def test_a_projection_of_no_use_is_named_and_not_asked(
+    home: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path, Path], None],
+    named: str,
+) -> None:
+    """Damaged, foreign, edited or ahead: the journal answers instead, and the log says why."""
+    spoil(home, tmp_path / "other")
+    with bb.Ledger.open(home) as ledger, caplog.at_level(logging.INFO, logger="bibank"):
+        assert posted(ledger) == TOLD
+        assert named in caplog.text
+        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
+        assert sum(line.debit.units for line in ledger.trial_balance()) == 161 * 10**8
+        assert len(ledger.entries(intent=bb.TransactionIntent.DEPOSIT)) == 4
+        ledger.project()  # builds it anew
+        caplog.clear()
+        assert posted(ledger) == TOLD
+        assert "projection" not in caplog.text
+
+
+def test_as_of_the_edges(home: Path) -> None:
+    """Line 0, inside genesis, the head and beyond; the first and last moments there are."""
+    with bb.Ledger.open(home) as ledger:
+        for nothing in (0, 1, bb.AsOf.recorded(FIRST - timedelta(microseconds=1))):
+            assert not ledger.accounts(as_of=nothing)
+            assert not ledger.trial_balance(as_of=nothing)
+        assert str(ledger.balance(ALICE, as_of=bb.AsOf.recorded(FIRST)).posted) == "60"
+        assert str(ledger.balance(ALICE, as_of=bb.AsOf.effective(FIRST)).posted) == "61"
+        assert str(ledger.balance(ALICE, as_of=7).posted) == "46"
+        for moment in (datetime.max.replace(tzinfo=UTC), LAST):
+            assert str(ledger.balance(ALICE, as_of=bb.AsOf.recorded(moment)).posted) == "46"
+        first = datetime.min.replace(tzinfo=UTC)
+        assert not ledger.balance(ALICE, as_of=bb.AsOf.effective(first)).posted.units
+        assert posted(ledger, since=bb.AsOf.recorded(first)) == TOLD
+        assert posted(ledger, until=bb.AsOf.recorded(first)) == []
+        assert posted(ledger, since=99) == posted(ledger, since=7, until=7) == []
+        assert posted(ledger, since=6, until=5) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "text"),
+    [
+        (lambda book: book.balance("A", "USDT", as_of=8), bb.UnknownSequence, "the last is 7"),
+        (lambda book: book.balance("A", "USDT", as_of=-1), bb.UnknownSequence, "no line -1"),
+        (lambda book: book.balance("A", "USDT", as_of=10**40), bb.UnknownSequence, "no line"),
+        (lambda book: book.balance("A", "USDT", as_of=True), bb.InvalidType, "bool"),
+        (lambda book: book.balance("A", "USDT", as_of="5"), bb.InvalidType, "AsOf.recorded"),
+        (lambda book: book.balance(ALICE, "BTC", as_of=5), bb.InvalidValue, "in USDT, not in BTC"),
+        (lambda book: book.accounts(7, as_of=5), bb.InvalidType, "prefix"),
+        (lambda book: book.statement("A", since=-1), bb.UnknownSequence, "below 0"),
+        (
+            lambda book: book.statement("A", since=1, until=bb.AsOf.effective(FIRST)),
+            bb.InvalidValue,
+            "both effective",
+        ),
+        (lambda book: book.statement("A", after=3), bb.InvalidType, "StatementLine"),
+        (lambda book: book.statement("A", limit=-1), bb.InvalidValue, "negative"),
+        (lambda book: book.statement(ALICE, "BTC"), bb.InvalidValue, "not in BTC"),
+        (lambda book: book.statement("a b"), bb.InvalidInput, "a b"),
+        (lambda book: book.trades("a b"), bb.InvalidInput, "a b"),
+        (lambda book: book.trades(pair="BTCUSDT"), bb.InvalidValue, "BASE/QUOTE"),
+        (lambda book: book.trades(pair="btc/USDT"), bb.InvalidInput, "btc"),
+        (lambda book: book.trades(pair=5), bb.InvalidType, "pair"),
+        (lambda book: book.trades(after_sequence=-1), bb.UnknownSequence, "-1"),
+        (lambda book: book.entries(intent="deposit"), bb.InvalidType, "TransactionIntent"),
+        (lambda book: book.entries(correlation_id=""), bb.InvalidInput, "correlation"),
+        (lambda book: book.entries(metadata={"x": 1.5}), bb.InvalidMetadata, "float"),
+        (lambda book: book.entries(metadata=[]), bb.InvalidType, "mapping"),
+        (lambda book: book.verified_lines(after=3), bb.InvalidType, "Head"),
+        (lambda book: bb.AsOf.recorded(datetime(2026, 1, 1)), bb.InvalidTimestamp, "naive"),  # noqa: DTZ001 - that is the point
+        (lambda book: bb.AsOf.effective(book), bb.InvalidType, "datetime"),
+        (lambda book: bb.AsOf(axis="recorded", moment=FIRST), bb.InvalidType, "TimeAxis"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    home: Path, question: Callable[[Any], object], error: type[Exception], text: str
+) -> None:
+    """Each wrong question gets a typed error that names what is wrong."""
+    with (
+        bb.LedgerReader.open(home, show="written") as reader,
+        pytest.raises(error, match=text.replace("(", r"\(")),
+    ):
+        question(reader)
+
+
+def test_an_empty_filter_value_is_told_from_a_missing_one() -> None:
+    """A member that is null, false, 0 or 1 is found by exactly that value."""
+    ledger = bb.Ledger.in_memory({"USDT": "100"}).bind(correlation_id="r1")
+    values: list[Any] = [None, False, 0, 1, True, "1", "", [], {"deep": [1, "x"]}]
+    for value in values:
+        ledger.deposit("A", "1 USDT", metadata={"tag": value})
+    for place, value in enumerate(values):
+        assert [entry.sequence for entry in ledger.entries(metadata={"tag": value})] == [3 + place]
+    assert not ledger.entries(metadata={"other": None})
+
+
+def test_a_ledger_in_memory_has_no_projection_to_bring_up_to_date() -> None:
+    """There is no home to put it in, and the error says who answers."""
+    with pytest.raises(bb.ConfigurationError, match="its journal answers instead"):
+        bb.Ledger.in_memory().project()
+
+
+def test_a_line_that_changed_after_opening_is_never_told(home: Path) -> None:
+    """History read from the journal is held to the hashes that were verified: an edit is found, not shown."""
+    for file in home.glob("projection.db*"):
+        file.unlink()
+    with bb.Ledger.open(home) as ledger:
+        (day,) = (home / "journal").glob("*.jsonl")
+        content = day.read_bytes()
+        # one digit, in a line in the middle
+        day.write_bytes(content.replace(b'"amount":"20"', b'"amount":"21"'))
+        for question in (
+            lambda: posted(ledger),
+            lambda: ledger.trial_balance(as_of=5),
+            lambda: ledger.balance("A", "USDT", as_of=bb.AsOf.effective(FIRST)),
+        ):
+            with pytest.raises(bb.JournalCorrupt):
+                question()
+        day.write_bytes(content)
+        assert posted(ledger) == TOLD
+
+
+def test_forks_tell_the_past_across_the_point_where_they_left(home: Path) -> None:
+    """A fork answers from the lines that it shares and its own, whose hashes have another ledger id."""
+    with bb.Ledger.open(home) as ledger:
+        fork = ledger.fork(at=5).bind(correlation_id="what-if")
+        fork.withdraw("A", "60 USDT")
+        twice = fork.fork()
+        twice.deposit("A", "2 USDT")
+        assert posted(twice) == ["10", "30", "60", "0", "2"]
+        assert str(twice.balance("A", "USDT", as_of=5).posted) == "60"
+        assert posted(ledger) == TOLD
