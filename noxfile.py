@@ -49,7 +49,7 @@ def group(name: str) -> list[str]:
 
 def run_tests(session: nox.Session) -> None:
     """Install the package with its extras and the test tools, and run pytest."""
-    session.install("-e", ".[cli,testing]", *group("test"))
+    session.install("-e", ".[arrow,cli,testing]", *group("test"))
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -71,18 +71,18 @@ def tests_lowest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp()) / "lowest.txt"
     session.install("uv")
     session.run(
-        "uv", "pip", "compile", "pyproject.toml", "--extra", "cli", "--extra", "testing",
+        "uv", "pip", "compile", "pyproject.toml", "--extra", "arrow", "--extra", "cli", "--extra", "testing",
         "--resolution", "lowest-direct", "--python", session.virtualenv.location,
         "--no-header", "--no-annotate", "--quiet", "--output-file", str(constraints),
     )  # fmt: skip
-    session.install("-e", ".[cli,testing]", *group("test"), "--constraint", str(constraints))
+    session.install("-e", ".[arrow,cli,testing]", *group("test"), "--constraint", str(constraints))
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Measure branch coverage: 100% on floors 0 to 2, 95% on the whole."""
-    session.install("-e", ".[cli,testing]", *group("test"))
+    session.install("-e", ".[arrow,cli,testing]", *group("test"))
     session.run("coverage", "run", "-m", "pytest", "-m", "not interrupts", *session.posargs)
     session.run("coverage", "report", "--fail-under=95")
     pure = ",".join(f"bibank/{pattern}" for pattern in PURE_FLOORS)
@@ -101,7 +101,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of the package and of its tests."""
-    session.install("-e", ".[cli,testing]", *group("test"), *group("types"))
+    session.install("-e", ".[arrow,cli,testing]", *group("test"), *group("types"))
     session.run("mypy", "--strict", "bibank", "tests")
 
 

@@ -26,10 +26,12 @@ nitpick_ignore_regex = [
     # Linking the standard library would need the network.
     (r"py:.*", r"(collections|datetime|decimal|enum|os|pathlib|types|typing|uuid)\..*"),
     (r"py:class", r"Decimal|UUID|date|datetime|timedelta"),
+    # Linking other libraries would need it too.
+    (r"py:class", r"pyarrow\.\w+"),
     # Errors have a page with a table, not an entry each.
     (r"py:class", r"bibank\.errors\..*|Refused|JournalCorrupt"),
     # Type variables.
-    (r"py:class", r"bibank\.(verbs\.(One|Many|Traded|Held)|projection\.upkeep\.T)|Row"),
+    (r"py:class", r"bibank\.(model\.table\.Row|verbs\.(One|Many|Traded|Held)|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
     (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)|bibank\.keyring\.PolicyRow"),
     (r"py:class", r"bibank\.model\.(hold\.Outside|links\.(HoldTerms|IdempotencyMark))"),

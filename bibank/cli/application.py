@@ -13,14 +13,17 @@ import click
 
 from bibank.cli.accounts import close, freeze, limit, reopen, terms
 from bibank.cli.demo import demo
+from bibank.cli.exporting import export
 from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OUTCOME_UNKNOWN, report
 from bibank.cli.governing import approve, pending, propose, sign
+from bibank.cli.history import fee_totals, statement, trades, trial_balance
 from bibank.cli.holding import hold
 from bibank.cli.keyring import keyring
 from bibank.cli.keys import keygen
+from bibank.cli.listing import entries, records, tail
 from bibank.cli.money import deposit, init, reverse, transfer, withdraw
 from bibank.cli.output import note
-from bibank.cli.reading import audit, balance, doctor, entries, records, replay
+from bibank.cli.reading import audit, balance, doctor, replay
 from bibank.cli.settings import HOME_VARIABLE, Settings, global_options
 from bibank.cli.trading import fee, trade
 
@@ -118,8 +121,14 @@ for command in (
     limit,
     terms,
     balance,
+    statement,
+    trial_balance,
+    trades,
+    fee_totals,
     entries,
     records,
+    tail,
+    export,
     replay,
     audit,
     doctor,

@@ -18,7 +18,7 @@ import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import attrs
 
@@ -28,6 +28,9 @@ from bibank.model.entry import Posting
 from bibank.model.json_value import FrozenMap, thaw
 from bibank.model.money import Money
 from bibank.model.timestamp import format_timestamp
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Row = TypeVar("Row")
 
@@ -42,7 +45,8 @@ class Table(Sequence[Row], Generic[Row]):
     """An immutable sequence of attrs rows. `shown` are the columns that are printed; the rows have all.
 
     Index, slice (a slice is a `Table`) and iterate it; `print` it; show it in a notebook;
-    `to_dicts()` gives plain JSON-ready values with amounts as text.
+    `to_dicts()` gives plain JSON-ready values with amounts as text. `to_arrow()` gives columns of exact
+    types; pandas, polars and DuckDB also take the table itself, through the Arrow stream that it offers.
     """
 
     __slots__ = ("_row_type", "_rows", "_shown")
@@ -84,6 +88,23 @@ class Table(Sequence[Row], Generic[Row]):
     def to_dicts(self) -> list[dict[str, Any]]:
         """Give each row as a dict of JSON values: amounts, times and keys as text."""
         return [{name: plain(getattr(row, name)) for name in self.columns} for row in self._rows]
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Give the rows as a `pyarrow.Table`, whose columns follow from the row type alone.
+
+        Amounts are `decimal128(38, 8)`, times `timestamp('us', 'UTC')`, numbers `int64`, keys and
+        enumerations text, tuples lists, values with fields structs, metadata and bodies canonical JSON.
+
+        Raises `ConfigurationError` without the extra `arrow`, `AmountOverflow` for an amount of 39 digits,
+        `InvalidType` and `InvalidValue` for rows of a host whose annotations say nothing or something else.
+        """
+        from bibank.model import arrow
+
+        return arrow.to_arrow(self, row_type=self._row_type, plain=plain)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Offer the rows to any program that speaks the Arrow PyCapsule protocol; raises as `to_arrow`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
         return f"<Table of {len(self)} {self._row_type.__name__} rows>"

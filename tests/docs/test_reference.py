@@ -12,6 +12,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PUBLIC_MODULES = (
     "bibank",
     "bibank.drafts",
+    "bibank.export",
     "bibank.fees",
     "bibank.projections",
     "bibank.rules",
