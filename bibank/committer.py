@@ -58,6 +58,9 @@ class Committer:
         self.store = store
         self.clock = clock
         self._queue = WriteQueue(machine, store, signer)
+        self.when_due: Callable[[], None] | None = None
+        """What is called, outside every lock, after a commit that reaches `due`."""
+        self.due = 0
         _committers.add(self)
 
     @property
@@ -83,6 +86,8 @@ class Committer:
         sealed, group = self._seal(batch)
         if group is not None:
             self._queue.settle(group)
+            if self.when_due is not None and self._queue.durable.sequence >= self.due:
+                self.when_due()
         return sealed
 
     def commit_written(self, write: Callable[[LedgerMachine], PreparedBatch]) -> Found:
@@ -103,6 +108,8 @@ class Committer:
                 if group is not None:
                     self._queue.settle(group)
                     kept = group.head.sequence
+                if self.when_due is not None and kept >= self.due:
+                    self.when_due()
                 if len(outcomes) == len(batches):
                     return outcomes
         except BibankError as error:
@@ -384,6 +391,19 @@ class Committer:
                 queue.check_usable()
             if isinstance(self.store, HeadNotingStore):
                 self.store.flush_head()
+
+    @contextmanager
+    def settled(self) -> Iterator[WriteQueue]:
+        """Hold both locks where all that was sealed is on the disk, and noted to be where that is noted."""
+        queue = self._queue
+        queue.inside.check_waiting()
+        with queue.lead, queue.lock:
+            queue.settle_all()
+            queue.check_usable()
+            if isinstance(self.store, HeadNotingStore):
+                self.store.flush_head()
+            self.machine.settle()
+            yield queue
 
     @contextmanager
     def reading(self) -> Iterator[DurableView]:

@@ -7,6 +7,7 @@ journal/.lock               the writer's lock
 keyring.json                cache of the trusted public keys; its authority is the journal
 keys/SYSTEM*.key            the ledger's own keys, unless the host holds them elsewhere
 projection.db               disposable: delete it and it comes back
+snapshots/                  states of the ledger, to open from: disposable as well
 """
 
 from __future__ import annotations
@@ -73,6 +74,15 @@ class Home:
     def projection(self) -> Path:
         """The file of the SQLite projection."""
         return self.path / "projection.db"
+
+    @property
+    def snapshots(self) -> Path:
+        """The directory of snapshots: 0700, because they hold every balance."""
+        return self.path / "snapshots"
+
+    def make_snapshots(self) -> None:
+        """Make the directory of snapshots where there is none. `StoreUnavailable`."""
+        _make_private_directory(self.snapshots)
 
     @property
     def keys(self) -> Path:

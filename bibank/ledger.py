@@ -51,6 +51,8 @@ from bibank.opening import (
 from bibank.risk.engine import RiskEngine
 from bibank.signing.signer import Signer
 from bibank.signing.trust import KeyringTrust
+from bibank.snapshots.keeper import SNAPSHOT_LINES, SnapshotKeeper, check_snapshot_every
+from bibank.snapshots.resuming import resume
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
 from bibank.stored_lines import Placer
@@ -118,12 +120,14 @@ class Ledger(Administration):
         *,
         home: Home | None,
         trace: str | None,
+        keeper: SnapshotKeeper | None = None,
     ) -> None:
         Verbs.__init__(self, correlation_id=trace)
         self._engine = engine
         self._committer = self._source = committer
         self._trust = trust
         self._home = home
+        self._keeper = keeper
 
     # ------------------------------------------------------------------ making and opening
 
@@ -143,6 +147,7 @@ class Ledger(Administration):
         max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
         lock_timeout_seconds: float = 0.0,
+        snapshot_every: int | None = SNAPSHOT_LINES,
         entropy: Entropy = os.urandom,
     ) -> Self:
         """Make a home in a directory, which may exist, and open it.
@@ -151,7 +156,8 @@ class Ledger(Administration):
         home gets a key of its own, a plain 0600 file beside the journal: it proves against accidents
         and edits by others, not against whoever can read that file. `keyring` replaces the
         default first keyring, and the `signer` is one of its keys; `Keyring.unsigned()` makes a ledger
-        without signatures. `lock_timeout_seconds` is how long to wait for another writer to close.
+        without signatures. `lock_timeout_seconds` is how long to wait for another writer to close,
+        `snapshot_every` after how many lines a snapshot is made; None for never.
 
         Raises `HomeExists`, `LedgerBusy`, `StoreUnavailable`, `KeystoreError`, or an
         `InvalidInput` for the opening or the name, in which case nothing was made.
@@ -159,6 +165,7 @@ class Ledger(Administration):
         draft = partial(founding, opening, name=name, correlation_id=correlation_id)
         draft(nonce="0" * (2 * NONCE_BYTES), keyring=keyring or first_keyring(signer))
         check_durability(durability)
+        check_snapshot_every(snapshot_every)
         watch = take_clock(clock, max_clock_jump)
         line_signer(signer, signing)
         if keyring is not None:
@@ -179,7 +186,8 @@ class Ledger(Administration):
         try:
             ledger = cls.__new__(cls)
             committer = Committer(machine, store, watch, seals)
-            ledger._assemble(committer, trust, engine, home=home, trace=None)  # noqa: SLF001 - a class method building its own class
+            keeper = SnapshotKeeper(home, committer, store, trust, engine, every=snapshot_every)
+            ledger._assemble(committer, trust, engine, home=home, trace=None, keeper=keeper)  # noqa: SLF001 - a class method building its own class
             ledger._mode = SigningMode(signing)  # noqa: SLF001 - a class method building its own class
             ledger._found(  # noqa: SLF001 - a class method building its own class
                 opening, name=name, correlation_id=correlation_id, entropy=entropy, keyring=first
@@ -202,26 +210,29 @@ class Ledger(Administration):
         max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
         lock_timeout_seconds: float = 0.0,
+        snapshot_every: int | None = SNAPSHOT_LINES,
     ) -> Self:
-        """Open a home for writing; every line and its signatures are verified first.
+        """Open a home for writing; the lines behind its newest good snapshot are verified first.
 
-        Without a `signer`, the home's own key file signs. `verify="chain"` leaves the cryptography
-        of signatures out. Raises `HomeNotFound` (and touches nothing), `LedgerBusy` when the lock
+        Without one, or with `verify="all"`, that is every line and its signatures; `verify="chain"` leaves
+        the cryptography of signatures out. Without a `signer`, the home's own key file signs. Raises `HomeNotFound` (and touches nothing), `LedgerBusy` when the lock
         does not come free within `lock_timeout_seconds`, `JournalCorrupt`, `JournalTruncated` for a
-        journal that ends below HEAD, `PinMismatch` for a keyring file that the journal does not reach,
+        journal that ends below HEAD or a snapshot, `PinMismatch` for a keyring file that the journal does not reach,
         `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
         `UnsupportedFormat`, `StoreUnavailable`, `RulesMismatch` when `risk` is not the rule set that the
         ledger adopted, and `RuleFailed` when a rule cannot take what the journal holds. A torn tail is
         set aside and logged, after everything else was found to hold.
         """
         check_durability(durability)
+        check_snapshot_every(snapshot_every)
         watch = take_clock(clock, max_clock_jump)
         line_signer(signer, signing)
         home = Home(path)
         plan = home.plan_open(lock_timeout_seconds=lock_timeout_seconds)
         try:
             engine = take_engine(risk)
-            machine, trust = replay(plan.read(), engine=engine, verify=verify, place=plan.place)
+            resumed = resume(home, plan, engine=engine, verify=verify, signer=signer)
+            machine, trust = resumed.machine, resumed.trust
             cached = home.read_keyring()
             if cached is not None:
                 cached.check(trust)
@@ -235,9 +246,18 @@ class Ledger(Administration):
             raise
         try:
             ledger = cls.__new__(cls)
-            ledger._assemble(  # noqa: SLF001 - a class method building its own class
-                Committer(machine, store, watch, seals), trust, engine, home=home, trace=None
+            committer = Committer(machine, store, watch, seals)
+            keeper = SnapshotKeeper(
+                home,
+                committer,
+                store,
+                trust,
+                engine,
+                every=snapshot_every,
+                newest=resumed.snapshot,
+                unless="signatures were not verified" if verify == "chain" else None,
             )
+            ledger._assemble(committer, trust, engine, home=home, trace=None, keeper=keeper)  # noqa: SLF001 - a class method building its own class
             ledger._mode = SigningMode(signing)  # noqa: SLF001 - a class method building its own class
             if cached is None or cached.fingerprint != trust.current.fingerprint:
                 ledger._save_keyring(trust.current)  # noqa: SLF001 - a class method building its own class
@@ -260,6 +280,7 @@ class Ledger(Administration):
         max_clock_jump: timedelta = MAX_CLOCK_JUMP,
         durability: Durability = "sync",
         lock_timeout_seconds: float = 0.0,
+        snapshot_every: int | None = SNAPSHOT_LINES,
     ) -> Self:
         """Open a home, or make it: for scripts.
 
@@ -282,6 +303,7 @@ class Ledger(Administration):
             max_clock_jump=max_clock_jump,
             durability=durability,
             lock_timeout_seconds=lock_timeout_seconds,
+            snapshot_every=snapshot_every,
         )
         try:
             ledger = open_it()
@@ -298,6 +320,7 @@ class Ledger(Administration):
                     max_clock_jump=max_clock_jump,
                     durability=durability,
                     lock_timeout_seconds=lock_timeout_seconds,
+                    snapshot_every=snapshot_every,
                 )
             except HomeExists:  # somebody else made it in the meantime
                 ledger = open_it()
@@ -351,7 +374,9 @@ class Ledger(Administration):
         """Give the same ledger with a default correlation id; closing either closes both."""
         bound = type(self).__new__(type(self))
         trace = check_correlation_id(correlation_id)
-        bound._assemble(self._committer, self._trust, self._engine, home=self._home, trace=trace)  # noqa: SLF001 - a copy of itself
+        bound._assemble(  # noqa: SLF001 - a copy of itself
+            self._committer, self._trust, self._engine, home=self._home, trace=trace, keeper=self._keeper
+        )
         bound._mode = self._mode  # noqa: SLF001 - a copy of itself
         return bound
 
@@ -378,8 +403,12 @@ class Ledger(Administration):
         self._committer.flush_head()
 
     def close(self) -> None:
-        """Close the ledger and let go of its home. Closing twice is harmless."""
-        self._committer.close()
+        """Close the ledger and let go of its home, after a snapshot where one is due. Twice is harmless."""
+        try:
+            if self._keeper is not None:
+                self._keeper.before_close()
+        finally:
+            self._committer.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
@@ -19,6 +20,7 @@ from bibank.errors import (
 from bibank.journal.batches import PreparedBatch
 from bibank.journal.gate import RiskGate
 from bibank.journal.genesis import Opening, genesis_batch
+from bibank.journal.key_index import SALT_BYTES
 from bibank.journal.machine import LedgerMachine
 from bibank.model.entry import JournalEntry
 from bibank.model.genesis import FORK_PREFIX
@@ -192,7 +194,7 @@ def replay(
 ) -> tuple[LedgerMachine, KeyringTrust]:
     """Bring a new machine to where a journal stands and commits begin, and verify its signatures.
 
-    Nothing vouches for a part of the journal yet, so its tail is all of it; "chain" leaves the
+    The lines are all of the journal, so its tail is all of it; "chain" leaves the
     cryptography of signatures out, and still judges whose keys they claim. Raises `RulesMismatch` when
     the engine does not have the rules that the journal adopted.
     """
@@ -203,13 +205,24 @@ def replay(
 
 
 def accept_all(
-    lines: Iterable[bytes], *, gate: RiskGate, verify: Verify, place: Place
+    lines: Iterable[bytes],
+    *,
+    gate: RiskGate,
+    verify: Verify,
+    place: Place,
+    begun: tuple[LedgerMachine, KeyringTrust] | None = None,
 ) -> tuple[LedgerMachine, KeyringTrust]:
-    """Replay lines that end in a whole batch; the write group of the last one stays open."""
+    """Replay lines that end in a whole batch; the write group of the last one stays open.
+
+    They follow on where a machine that has `begun` stands, or begin with genesis.
+    """
     check_verify(verify)
     with SignatureChecks(workers=default_workers()) as checks:
-        trust = KeyringTrust(verify_never if verify == "chain" else checks.take)
-        machine = LedgerMachine(gate, trust)
+        if begun is None:
+            trust = KeyringTrust()
+            begun = LedgerMachine(gate, trust, salt=os.urandom(SALT_BYTES)), trust
+        machine, trust = begun
+        trust.sink = verify_never if verify == "chain" else checks.take
         accept = machine.accept
         try:
             for line in lines:

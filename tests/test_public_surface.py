@@ -18,6 +18,7 @@ SNAPSHOT = ROOT / "tests" / "public_surface.txt"
 MODULES = (
     "bibank",
     "bibank.drafts",
+    "bibank.export",
     "bibank.fees",
     "bibank.rules",
     "bibank.signing",
@@ -67,7 +68,7 @@ def loaded(script: str) -> set[str]:
     return set(run.stdout.split())
 
 
-HEAVY = {"asyncio", "cattrs", "click", "hypothesis", "nacl", "pytest", "rich", "sqlite3"}
+HEAVY = {"asyncio", "cattrs", "click", "hypothesis", "nacl", "pyarrow", "pytest", "rich", "sqlite3"}
 ROOMS_OF_THE_SHELL = {
     "aio",
     "audit",
@@ -124,7 +125,7 @@ def test_values_load_no_shell() -> None:
 
 def test_faces_of_the_core_load_no_shell() -> None:
     """The faces of the core do not bring stores or files."""
-    modules = loaded("import bibank.drafts, bibank.fees, bibank.rules")
+    modules = loaded("import bibank.drafts, bibank.export, bibank.fees, bibank.rules")
     assert not rooms(modules) & ROOMS_OF_THE_SHELL
     assert not modules & HEAVY
 

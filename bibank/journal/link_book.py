@@ -24,14 +24,15 @@ from bibank.model.money import Money
 class LinkBook:
     """Open holds by sequence, reversed units by sequence, and the index of keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, salt: bytes | None = None) -> None:
         self._holds: dict[int, Hold] = {}
         self._paid: dict[int, int] = {}
         """What a batch in progress has paid from holds that it will end."""
         self._reversed: dict[int, int] = {}
         self._fresh_keys: dict[str, int] = {}
         """Keys of lines that may still be taken back."""
-        self._keys = KeyIndex()
+        self.keys = KeyIndex(salt)
+        """Keys of lines that are durable."""
         self.log = ChangeLog()
         """Every change here, and of whatever else is taken back with it."""
         self.approvals = ApprovalBook(self.log)
@@ -68,7 +69,7 @@ class LinkBook:
         fresh = self._fresh_keys.get(key)
         if fresh is not None:
             yield fresh
-        yield from self._keys.candidates(key)
+        yield from self.keys.candidates(key)
 
     def durable_holds(self) -> list[Hold]:
         """List the holds that are open where nothing can be taken back any more, oldest first."""
@@ -133,7 +134,7 @@ class LinkBook:
                 assert isinstance(key, str)
                 sequence = self._fresh_keys.pop(key, None)
                 if sequence is not None:
-                    self._keys.add(key, sequence)
+                    self.keys.add(key, sequence)
 
     def rollback(self, mark: int) -> None:
         """Return to what was noted at a mark."""

@@ -75,15 +75,15 @@ class MachineMark:
 
 
 class LedgerMachine:
-    """The state of one ledger: position, accounts, links, and the rules' memory behind the gate."""
+    """The state of one ledger: position, accounts, links, and the rules' memory; `salt` is the key index's."""
 
-    def __init__(self, gate: RiskGate, trust: TrustGate) -> None:
+    def __init__(self, gate: RiskGate, trust: TrustGate, *, salt: bytes | None = None) -> None:
         self._gate = gate
         self._trust = trust
         self.forks: tuple[tuple[int, str], ...] = ()
         """Where this ledger went on as another one, and as which."""
         self.book = AccountBook()
-        self.links = LinkBook()
+        self.links = LinkBook(salt)
         self.position = Position()
         self._past = Past(self.links, None)
         self._overrides = self.links.overrides.open

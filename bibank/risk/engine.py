@@ -10,8 +10,10 @@ refused. It never reads a projection (phase 1, 5.3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+import attrs
 
 from bibank.errors import ConfigurationError, Refused, RuleFailed, RulesMismatch, excerpt
 from bibank.journal.account_records import ACCOUNTS_NAME
@@ -29,13 +31,22 @@ from bibank.risk.holds import HOLDS_NAME, check_ended, check_holds
 from bibank.risk.reversals import check_reversal
 from bibank.risk.rule import Refusal, RiskRule, StatefulRiskRule
 from bibank.risk.sufficiency import SUFFICIENCY_NAME, check_sufficiency
-from bibank.risk.view import RiskView, RuleState, Undoable
+from bibank.risk.view import RiskView, RuleState, StateValue, Undoable
 
 BUILT_IN_NAMES = (ACCOUNTS_NAME, REVERSALS_NAME, HOLDS_NAME, SUFFICIENCY_NAME)
 """The rules of every ledger, in the order in which they judge."""
 
 
 _Judge = tuple[str, RiskRule, RuleState]
+
+
+@attrs.frozen(kw_only=True)
+class JudgingRule:
+    """A rule that judges: its name, the hash of what it was made of, and whether it has a memory."""
+
+    name: str
+    hash: str
+    remembers: bool
 
 
 class RiskEngine:
@@ -68,7 +79,8 @@ class RiskEngine:
                 raise ConfigurationError(f"rule name {excerpt(name)} does not look like 'daily-limit/1'")
             if name in BUILT_IN_NAMES or names.count(name) > 1:
                 raise ConfigurationError(f"there are two rules named {name!r}")
-        self._supply = Supply(self._rules)
+        self._supply = Supply()
+        self._written = self._supply.add(self._rules)
         self._adopted = RuleSet()
         self._missing: tuple[str, ...] = ()
         self._judges: tuple[_Judge, ...] = ()
@@ -209,6 +221,34 @@ class RiskEngine:
         assert isinstance(value, tuple), "it came from `adopt`"
         self._adopted, self._missing = value[1:]
         self._seat(value[0])
+
+    # ------------------------------------------------------------------ snapshots
+
+    def judging(self, rule_set: RuleSet) -> tuple[JudgingRule, ...]:
+        """Tell which rules judge under an adopted set: the host's own, where nothing was adopted."""
+        if not rule_set.version:
+            found = list(zip(self._written, self._rules, strict=True))
+        else:
+            sought = [(adopted, self._supply.find(adopted)) for adopted in rule_set.rules]
+            found = [(adopted, rule) for adopted, rule in sought if rule is not None]
+        return tuple(
+            JudgingRule(
+                name=adopted.name, hash=adopted.hash, remembers=isinstance(rule, StatefulRiskRule)
+            )
+            for adopted, rule in found
+        )
+
+    def memory(self) -> dict[str, dict[str, StateValue]]:
+        """Give what each rule with a memory remembers, in order of names and keys."""
+        states = {name: dict(state.items()) for name, _, state in self._stateful}
+        return dict(sorted(states.items()))
+
+    def recall(self, rule_set: RuleSet, memory: Mapping[str, Mapping[str, StateValue]]) -> None:
+        """Begin where another engine with the rules of the same set stood, by what it remembered."""
+        if rule_set.version:
+            self.adopt(rule_set)
+        for name, _, state in self._stateful:
+            state.load(memory[name])
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from datetime import datetime
 from typing import Protocol
 
@@ -63,6 +63,10 @@ class RuleState(MutableMapping[str, StateValue]):
 
     def __repr__(self) -> str:
         return f"RuleState({self._values!r})"
+
+    def load(self, values: Mapping[str, StateValue]) -> None:
+        """Take what was remembered elsewhere, for good; for the engine."""
+        self._values = dict(values)
 
     def restore(self, key: str, value: object) -> None:
         """Take one change back; for the engine."""

@@ -121,7 +121,7 @@ def test_a_key_is_found_before_and_after_it_is_final() -> None:
     book = LinkBook()
     before = book.mark()
     book.note_key("k", 7)
-    keys: Any = book._keys
+    keys: Any = book.keys
     assert (list(book.bearers("k")), len(keys)) == ([7], 0)
     book.rollback(before)
     assert list(book.bearers("k")) == []

@@ -1,7 +1,8 @@
 """Day files: finding lines in them, forwards from a sequence, without loading them.
 
 A sparse index keeps one offset for every 512 lines, so that a line in a journal of millions is
-found by one seek, and the index costs a few bytes for a hundred lines.
+found by one seek, and the index costs a few bytes for a hundred lines. What a snapshot stands for is not
+scanned, and has no offsets: lines there are found by binary search.
 """
 
 from __future__ import annotations
@@ -14,14 +15,25 @@ from itertools import islice
 
 import attrs
 
-from bibank.errors import JournalCorrupt, JournalError
+from bibank.errors import InvalidValue, JournalCorrupt, JournalError
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.store.jsonl.files import Files
+from bibank.store.jsonl.seek import first_number, seek
 
 DAY_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl", re.ASCII)
 _CHUNK_BYTES = 1 << 20
 _STRIDE = 512
 """Lines between two offsets of the index."""
+
+
+@attrs.frozen(kw_only=True)
+class DayPlace:
+    """Which lines a file of the journal holds, and where the last of them ends."""
+
+    name: str
+    size: int
+    first_sequence: int
+    lines: int
 
 
 @attrs.define
@@ -34,6 +46,9 @@ class DayFile:
     first_sequence: int = 0
     lines: int = 0
     offsets: array[int] = attrs.field(factory=lambda: array("Q"), repr=False)
+    passed: int = 0
+    """Lines at its beginning that were not scanned: their offsets are not known."""
+    passed_bytes: int = 0
 
     @property
     def last_sequence(self) -> int:
@@ -98,15 +113,15 @@ class Days:
         """Whether a scan has reached the end: before it, nothing can be found by sequence."""
 
     def scan(self) -> Iterator[bytes]:
-        """Give every line from the first on, indexing on the way."""
+        """Give every line from the first on, but for those that were passed, indexing on the way."""
         sequence = 0
         for day in self.files:
             day.first_sequence = sequence + 1
-            day.lines = 0
-            del day.offsets[:]
-            offset = 0
+            day.lines = day.passed
+            day.offsets = array("Q", bytes(8 * -(-day.passed // _STRIDE)))  # in the place of unknown ones
+            offset = day.passed_bytes
             dated = b'"timestamp":"%b' % day.name[:10].encode()
-            for line, end in segments(self._files, day.name, start=0, stop=day.size):
+            for line, end in segments(self._files, day.name, start=offset, stop=day.size):
                 day.note(offset)
                 wrong = None
                 if end > day.size:
@@ -120,6 +135,53 @@ class Days:
             sequence += day.lines
         self.indexed = True
 
+    def places(self) -> tuple[DayPlace, ...]:
+        """Tell which lines each file holds, of those that hold any."""
+        return tuple(
+            DayPlace(name=day.name, size=day.size, first_sequence=day.first_sequence, lines=day.lines)
+            for day in self.files
+            if day.lines
+        )
+
+    def check_places(self, places: Sequence[DayPlace]) -> None:
+        """Demand that the journal begins with these files; `InvalidValue` says where it does not.
+
+        Names and sizes are compared, and no content is read.
+        """
+        days = [day for day in self.files if day.size]
+        sequence = 0
+        for number, place in enumerate(places, 1):
+            day = days[number - 1] if number <= len(days) else None
+            if day is None or day.name != place.name or place.size > day.size:
+                raise InvalidValue(f"{place.name} is not in the journal, or shorter than {place.size} bytes")
+            if number < len(places) and place.size < day.size:
+                raise InvalidValue(f"{place.name} is longer than {place.size} bytes, and was not the newest file")
+            if place.first_sequence != sequence + 1 or place.lines < 1:
+                raise InvalidValue(f"{place.name} does not follow on line {sequence}")
+            sequence += place.lines
+
+    def pass_over(self, places: Sequence[DayPlace]) -> None:
+        """Let the next scan begin behind these lines, which were checked to be here."""
+        days = [day for day in self.files if day.size]
+        for place, day in zip(places, days, strict=False):
+            day.passed, day.passed_bytes = place.lines, place.size
+
+    def find(self, sequence: int) -> bytes | None:
+        """Find a line without an index; None where the files do not look like lines in order.
+
+        Nothing is verified, neither its hash nor that it has the sequence.
+        """
+        days = [day for day in self.files if day.size]
+        at = bisect_right(days, sequence, key=lambda day: first_number(self._files, day.name) or 0)
+        if not at:
+            return None
+        day = days[at - 1]
+        found = seek(self._files, day.name, sequence=sequence, stop=day.size)
+        if found is None:
+            return None
+        lines = segments(self._files, day.name, start=found[0], stop=day.size)
+        return next(islice(lines, found[1], None), (None, 0))[0]
+
     def read(self, *, after_sequence: int) -> Iterator[bytes]:
         """Give the lines after a sequence that are indexed now, at the time of the call."""
         spans: list[tuple[DayFile, int, int, int]] = []
@@ -127,8 +189,18 @@ class Days:
         for day in self.files[at:]:
             skip = max(after_sequence + 1 - day.first_sequence, 0)
             if skip < day.lines:
-                spans.append((day, day.offsets[skip // _STRIDE], skip % _STRIDE, day.size))
+                spans.append((day, *self._start(day, skip), day.size))
         return self._read(spans)
+
+    def _start(self, day: DayFile, skip: int) -> tuple[int, int]:
+        """Say where to begin reading to skip so many lines of a file, and how many to skip there."""
+        block = skip // _STRIDE
+        if not skip or block * _STRIDE >= day.passed:
+            return (day.offsets[block], skip % _STRIDE) if skip else (0, 0)
+        if skip >= day.passed:
+            return day.passed_bytes, skip - day.passed
+        found = seek(self._files, day.name, sequence=day.first_sequence + skip, stop=day.passed_bytes)
+        return found or (0, skip)
 
     def _read(self, spans: list[tuple[DayFile, int, int, int]]) -> Iterator[bytes]:
         for day, start, skip, stop in spans:

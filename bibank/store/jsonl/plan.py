@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from bibank.errors import ConfigurationError, JournalError, JournalTorn, LedgerBusy, StoreUnavailable, excerpt
+from bibank.store.jsonl.days import Days
 from bibank.store.jsonl.files import Files, OsFiles
 from bibank.store.jsonl.follow import look_again
 from bibank.store.jsonl.head import EMPTY, HeadFile, HeadMark
 from bibank.store.jsonl.repair import SetAside, owed, rewrite, set_aside
 from bibank.store.jsonl.survey import Survey, survey_files
+from bibank.store.jsonl.tail import last_line
 from bibank.store.jsonl.writer import PREALLOCATE_BYTES, JsonlStore, check_preallocate
 
 LOCK_NAME = ".lock"
@@ -46,8 +48,20 @@ class OpenPlan:
         return self._survey.mark or EMPTY
 
     def read(self) -> Iterator[bytes]:
-        """Give every surviving line from the first on."""
+        """Give every surviving line from the first on, or from behind those that were passed over."""
         return self._survey.days.scan()
+
+    @property
+    def days(self) -> Days:
+        """The day files, as far as their content survives."""
+        return self._survey.days
+
+    def ends(self, file: str, *, end: int) -> bytes | None:
+        """Give the line that ends at an offset of a day file; None when none does."""
+        day = next((day for day in self.days.files if day.name == file), None)
+        if day is None or not 0 < end <= day.size or self._files.read(file, offset=end - 1, size=1) != b"\n":
+            return None
+        return last_line(self._files, file, end=end)
 
     def place(self, error: JournalError) -> JournalError:
         """Give the same error with file and line."""

@@ -28,7 +28,7 @@ from bibank.errors import (
     excerpt,
 )
 from bibank.model.lines import Head, LineGroup
-from bibank.store.jsonl.days import DayFile, Days
+from bibank.store.jsonl.days import DayFile, DayPlace, Days
 from bibank.store.jsonl.files import Files, write_all, write_all_at
 from bibank.store.jsonl.head import HeadFile, HeadMark
 from bibank.store.jsonl.repair import SetAside, logger
@@ -148,6 +148,15 @@ class JsonlStore:
         """Give the durable lines after a sequence."""
         self._check_usable()
         return self._days.read(after_sequence=after_sequence)
+
+    @property
+    def syncs(self) -> bool:
+        """Whether what was acknowledged is on the disk."""
+        return self._syncs
+
+    def places(self) -> tuple[DayPlace, ...]:
+        """Tell which durable lines each day file holds."""
+        return self._days.places()
 
     def locate(self, sequence: int) -> tuple[str, int]:
         """Say in which file, and which line of it, a sequence stands."""
