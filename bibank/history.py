@@ -27,12 +27,13 @@ from uuid import UUID
 from bibank.chronicle import Chronicle, StoredLines
 from bibank.errors import HeadConflict, InvalidType, InvalidValue, ProjectionMismatch, StoreUnavailable
 from bibank.home import Home
+from bibank.journal.codec import decode_line
 from bibank.journal.history import Pot, Running, trial_balance_lines
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
 from bibank.model.as_of import PointInTime
 from bibank.model.entry import JournalEntry, TransactionIntent
-from bibank.model.json_value import FrozenMap, canonical_text
+from bibank.model.json_value import FrozenMap, canonical_text, encode_string
 from bibank.model.lines import Head
 from bibank.model.money import check_asset
 from bibank.model.record import JournalLine
@@ -178,6 +179,10 @@ class History:
     ) -> list[JournalEntry]:
         """Find the entries that have all that was asked for, in journal order."""
         wanted = {name: canonical_text(value) for name, value in metadata.items()}
+        sought = [f"{encode_string(name)}:{text}" for name, text in wanted.items()]
+        sought += [f'"intent":"{intent.value}"'] if intent is not None else []
+        sought += [f'"correlation_id":{encode_string(correlation_id)}'] if correlation_id is not None else []
+        spelled = [text.encode() for text in sought]
 
         def fits(line: JournalLine) -> TypeGuard[JournalEntry]:
             return (
@@ -191,20 +196,22 @@ class History:
             )
 
         def candidates(told: Chronicle) -> Iterator[JournalLine]:
-            reach = 0
             if told.index is not None:
-                reach, after = told.reach.sequence, after_sequence
+                after = after_sequence
                 while page := told.index.find(
                     intent=intent,
                     correlation_id=correlation_id,
                     metadata=metadata,
                     after_sequence=after,
-                    until_sequence=reach,
+                    until_sequence=told.reach.sequence,
                     limit=_FIND_PAGE if limit is None else min(limit, _FIND_PAGE),
                 ):
                     yield from map(self._line_at, page)
                     after = page[-1]
-            yield from self._lines(max(after_sequence, reach), until_sequence=told.head.sequence)
+            for head, data in told.later():
+                # A line is spelled canonically, so one that fits has all that is sought in these very bytes.
+                if head.sequence > after_sequence and all(text in data for text in spelled):
+                    yield decode_line(data)
 
         return self._told(lambda told: list(islice(filter(fits, candidates(told)), limit)), accounts=())
 

@@ -5,6 +5,7 @@ None keeps the lock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from bibank.audit import Pin, Verified, audit_home
 from bibank.cli.failures import exit_code_of_problems
 from bibank.cli.output import note, print_json, print_table
 from bibank.cli.parties import party, upper
+from bibank.cli.points import as_of_option
 from bibank.cli.progress import progress_bar, watching
 from bibank.cli.settings import Settings, global_options, pass_settings
 from bibank.doctor.diagnose import diagnose_home
 from bibank.errors import ProjectionMismatch
 from bibank.home import read_keyring_file
+from bibank.model.as_of import PointInTime
+from bibank.model.balance import Balance
 from bibank.model.table import plain
 from bibank.projection.books import SqliteBooks
 from bibank.projection.upkeep import Answer, Rebuild, ask_books, rebuild_books
+from bibank.reader import LedgerReader
 from bibank.verification import default_workers
 
 _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
@@ -31,22 +36,33 @@ _BALANCE_COLUMNS = ("asset", "posted", "pending", "available")
 @global_options()
 @click.argument("owner")
 @click.argument("asset", required=False)
+@as_of_option
 @pass_settings
-def balance(settings: Settings, owner: str, asset: str | None) -> None:
+def balance(settings: Settings, owner: str, asset: str | None, as_of: PointInTime | None) -> None:
     """Tell what an owner has: balance ALICE, or balance ALICE USDT.
 
     Answered from the projection, which is brought up to date first. An account key means that account.
+    With --as-of, what it was then: from the projection as far as it reaches.
     """
     who, owner = party(owner), upper(owner)
     only = None if asset is None else upper(asset)
-    answer = ask_books(
-        settings.home.path,
-        lambda books: (
-            books.balances(who) if only is None and isinstance(who, str) else [books.balance(who, only)]
-        ),
-    )
-    _warn_of_rebuild(settings, answer.rebuilt_because)
-    found = [plain(row) for row in answer.value]
+    lists_all = only is None and isinstance(who, str)
+    rows: Sequence[Balance]
+    if as_of is not None:
+        with LedgerReader.open(settings.home.path, verify="chain", show="written") as reader:
+            rows = (
+                reader.balances(str(who), as_of=as_of)
+                if lists_all
+                else [reader.balance(who, only, as_of=as_of)]
+            )
+    else:
+        answer = ask_books(
+            settings.home.path,
+            lambda books: books.balances(str(who)) if lists_all else [books.balance(who, only)],
+        )
+        _warn_of_rebuild(settings, answer.rebuilt_because)
+        rows = answer.value
+    found = [plain(row) for row in rows]
     if settings.as_json:
         for row in found:
             print_json({"owner": owner, **row})

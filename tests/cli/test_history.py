@@ -70,6 +70,17 @@ def test_trial_balance(traded: Command) -> None:
     assert cells(traded.ok("trial-balance", "--as-of", "9999-12-31").out)[-1][0] == "total"
 
 
+def test_balance_as_of(traded: Command) -> None:
+    """What an owner, or one account, had after a line or by a moment."""
+    assert cells(traded.ok("balance", "alice", "--as-of", "4").out) == [["USDT", "1000", "0", "1000"]]
+    rows = cells(traded.ok("balance", "ALICE", "--as-of", "6").out)
+    assert rows == [["BTC", "0.001", "0", "0.001"], ["USDT", "899.9", "0", "899.9"]]
+    found = traded.ok("balance", "ALICE", "USDT", "--as-of", "effective:2020-05-01", "--json").document
+    assert (found["owner"], found["posted"]) == ("ALICE", "5")
+    account = ["LIAB:USER:BOB:BTC:AVAILABLE", "--as-of", "4"]
+    assert cells(traded.ok("balance", *account).out) == [["BTC", "1", "0", "1"]]
+
+
 def test_trades_and_fees(traded: Command) -> None:
     """Trades are listed by user and pair, fees added up by kind."""
     (row,) = cells(traded.ok("trades").out)
