@@ -1,7 +1,7 @@
 """Every question about the past against brute force, for random histories and any point in time.
 
-Each is asked of a ledger without a projection, and with one that stands at any line of the journal: the
-answers are the same.
+Each is asked of a ledger without a projection, and with one that stands at any line of the journal, of one
+that was open all along, and of one that came back from a snapshot: the answers are the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -76,17 +76,29 @@ def naive(point: Point | None) -> Point | None:
 
 
 @contextmanager
-def grown(asked_for: list[tuple[str, list[Request], int]]) -> Iterator[tuple[bb.Ledger, Path]]:
-    """Make a ledger in a home, and let a history happen."""
+def grown(
+    asked_for: list[tuple[str, list[Request], int]], resumed_from: float | None
+) -> Iterator[tuple[bb.Ledger, Path]]:
+    """Make a ledger in a home, and let a history happen; perhaps give it as it comes back from a snapshot."""
     clock = MovedClock()
     with TemporaryDirectory() as directory:
         home = Path(directory) / "books"
-        with bb.Ledger.create(home, opening={"USDT": "9"}, clock=clock, durability="none") as ledger:
-            for request in FUNDS:
-                ask(ledger, "one", [request], None, "funds")
-            for mode, wanted, seconds in asked_for:
-                clock.seconds += seconds
-                ask(ledger, mode, wanted, None, f"r{len(wanted)}")
+        durability: Literal["sync", "none"] = "none" if resumed_from is None else "sync"
+        ledger = bb.Ledger.create(home, opening={"USDT": "9"}, clock=clock, durability=durability)
+        for request in FUNDS:
+            ask(ledger, "one", [request], None, "funds")
+        snapshot = None
+        for number, (mode, wanted, seconds) in enumerate(asked_for):
+            if resumed_from is not None and snapshot is None and number >= resumed_from * len(asked_for):
+                snapshot = ledger.snapshot()
+            clock.seconds += seconds
+            ask(ledger, mode, wanted, None, f"r{len(wanted)}")
+        if snapshot is not None:
+            ledger.close()
+            ledger = bb.Ledger.open(home, clock=clock)
+            assert ledger._keeper is not None
+            assert ledger._keeper._newest == snapshot.sequence
+        with ledger:
             yield ledger, home
 
 
@@ -112,16 +124,22 @@ def projected(ledger: bb.Ledger, home: Path, lines: list[bytes], reach: int | No
 reaches = st.sampled_from([None, 0.0, 0.3, 0.7, 1.0])
 """How far a projection has come."""
 
+resumptions = st.sampled_from([None, None, 0.0, 0.5, 0.9])
+"""After which part of its history a ledger was snapshotted, if it was opened from a snapshot."""
+
 same_size = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @same_size
-@given(history=steps, reach=reaches, data=st.data())
+@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
 def test_balances_as_of_any_point_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]], reach: float | None, data: st.DataObject
+    history: list[tuple[str, list[Request], int]],
+    reach: float | None,
+    resumed_from: float | None,
+    data: st.DataObject,
 ) -> None:
     """All accounts, one account, an owner's balances and the trial balance, by all three kinds of points."""
-    with grown(history) as (ledger, home):
+    with grown(history, resumed_from) as (ledger, home):
         lines = stored(ledger)
         past = Past(lines)
         with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
@@ -179,12 +197,15 @@ def ranges(data: st.DataObject, last: int) -> tuple[Point | None, Point | None]:
 
 
 @same_size
-@given(history=steps, reach=reaches, data=st.data())
+@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
 def test_statements_over_any_range_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]], reach: float | None, data: st.DataObject
+    history: list[tuple[str, list[Request], int]],
+    reach: float | None,
+    resumed_from: float | None,
+    data: st.DataObject,
 ) -> None:
-    """Lines, running balances and order, by either axis, of one asset or all, in one piece and page by page."""
-    with grown(history) as (ledger, home):
+    """Lines, running balances and order, by either axis, of one asset or all, whole and page by page."""
+    with grown(history, resumed_from) as (ledger, home):
         lines = stored(ledger)
         past = Past(lines)
         with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
@@ -227,12 +248,15 @@ def check_details(table: bb.Table[bb.StatementLine], past: Past) -> None:
 
 
 @same_size
-@given(history=steps, reach=reaches, data=st.data())
+@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
 def test_entries_trades_and_fees_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]], reach: float | None, data: st.DataObject
+    history: list[tuple[str, list[Request], int]],
+    reach: float | None,
+    resumed_from: float | None,
+    data: st.DataObject,
 ) -> None:
     """Filters of entries, trades by user and pair, and fees by kind, over any range."""
-    with grown(history) as (ledger, home):
+    with grown(history, resumed_from) as (ledger, home):
         lines = stored(ledger)
         past = Past(lines)
         with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
