@@ -196,7 +196,7 @@ def test_as_of_the_edges(home: Path) -> None:
         (lambda book: book.entries(metadata=[]), bb.InvalidType, "mapping"),
         (lambda book: book.verified_lines(after=3), bb.InvalidType, "Head"),
         (lambda book: bb.AsOf.recorded(datetime(2026, 1, 1)), bb.InvalidTimestamp, "naive"),  # noqa: DTZ001 - that is the point
-        (lambda book: bb.AsOf.effective(book), bb.InvalidType, "datetime"),
+        (bb.AsOf.effective, bb.InvalidType, "datetime"),
         (lambda book: bb.AsOf(axis="recorded", moment=FIRST), bb.InvalidType, "TimeAxis"),
     ],
 )

@@ -1,7 +1,7 @@
 """The brute force behind every question about the past: all lines as JSON, folded anew for each answer.
 
-It shares no code with the library. A point in time is ("sequence", n), ("recorded", t) or ("effective", t), with
-times as the texts that stand in the journal, which sort as the times do as long as they have no fraction.
+It shares no code with the library. A point in time is ("sequence", n), ("recorded", t) or ("effective", t),
+with times as the texts that stand in the journal, which sort as the times do as long as none has a fraction.
 """
 
 from __future__ import annotations
