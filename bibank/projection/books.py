@@ -30,7 +30,6 @@ from bibank.projection.books_schema import DUMPED, SCHEMA, TABLES
 from bibank.projection.database import BUSY_TIMEOUT_SECONDS, Meta, ProjectionDatabase
 from bibank.projection.verified import VerifiedLine
 
-
 _DUMPED_AT_ONCE = 1000
 """Rows that are spelled and hashed together."""
 

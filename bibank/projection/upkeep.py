@@ -93,8 +93,8 @@ def follow_books(
     """Bring the books in a file to the end of a journal that is open already, and have them checked.
 
     A file that is damaged, foreign or ahead of the journal, or that `check` raises `ProjectionMismatch` for,
-    is deleted, made anew and named in the log. Raises `JournalCorrupt`, `StoreUnavailable`, and what the source
-    raises.
+    is deleted, made anew and named in the log. Raises `JournalCorrupt`, `StoreUnavailable`, and what the
+    source raises.
     """
 
     def follow() -> CatchUp:

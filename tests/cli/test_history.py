@@ -1,4 +1,4 @@
-"""The commands that tell the past: `statement`, `trial-balance`, `trades`, `fee-totals`, `entries`, `tail`."""
+"""The commands that tell the past: statements, trial balances, trades, fees, filtered entries, `tail`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def traded(exchange: Command) -> Command:
 
 
 @pytest.mark.parametrize("is_projected", [False, True])
-def test_statement(traded: Command, is_projected: bool) -> None:
+def test_statement(traded: Command, *, is_projected: bool) -> None:
     """A statement has the balance after each line; the projection, where there is one, changes nothing."""
     if is_projected:
         traded.ok("replay")
@@ -93,7 +93,7 @@ def test_trades_and_fees(traded: Command) -> None:
 
 
 @pytest.mark.parametrize("is_projected", [False, True])
-def test_filters_of_entries(traded: Command, is_projected: bool) -> None:
+def test_filters_of_entries(traded: Command, *, is_projected: bool) -> None:
     """Entries are filtered by intent, request and metadata; a value may be JSON or plain text."""
     if is_projected:
         traded.ok("replay")

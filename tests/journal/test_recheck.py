@@ -48,9 +48,7 @@ def test_no_changed_byte_of_the_content_passes(name: str) -> None:
         for at in range(end if end >= 0 else len(data)):
             changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
             with pytest.raises(bb.BibankError):
-                found = recheck(changed, ledger_id=identity)
-                # The digits of a sequence are covered by the hash, so nothing is left that could pass.
-                pytest.fail(f"byte {at} of {found} was changed")
+                recheck(changed, ledger_id=identity)
         with pytest.raises(bb.InvalidValue):
             recheck(data, ledger_id=identity.replace("/", "/0"))
 
@@ -58,7 +56,7 @@ def test_no_changed_byte_of_the_content_passes(name: str) -> None:
 @settings(max_examples=60)
 @given(drafts=st.lists(strategies.unsigned_entries(), min_size=1, max_size=4))
 def test_committed_entries_pass_and_say_what_they_did(drafts: list[bb.UnsignedEntry]) -> None:
-    """Whatever metadata, ids and postings: pieces and reference agree, and so do both ways to read a movement."""
+    """Whatever is in them: pieces and reference agree, and so do both ways to read a movement."""
     ledger = bb.Ledger.in_memory({"USDT": "100"})
     outcomes = ledger.commit_each(drafts)
     for data in ledger._committer.store.read(after_sequence=0):

@@ -1,4 +1,4 @@
-"""Questions about the past: their edges, what they refuse, and what they do when the projection is of no use."""
+"""Questions about the past: their edges, what they refuse, and what becomes of a projection of no use."""
 
 from __future__ import annotations
 

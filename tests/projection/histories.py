@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
@@ -41,6 +42,18 @@ steps = st.one_of(
     st.tuples(st.just("one"), requests),
     st.tuples(st.just("batch"), st.lists(requests, min_size=2, max_size=4)),
     st.tuples(st.just("told"), _metadata),
+    st.tuples(st.just("swap"), st.tuples(st.permutations(OWNERS), st.permutations(ASSETS), st.booleans())),
+    st.tuples(
+        st.just("held"),
+        st.tuples(
+            st.sampled_from(OWNERS),
+            st.sampled_from(["SHOP", "outside"]),
+            st.sampled_from([None, 9000]),
+            st.sampled_from(["stays", "post", "part", "void"]),
+        ),
+    ),
+    st.tuples(st.just("turned"), st.permutations(OWNERS)),
+    st.tuples(st.just("dated"), st.tuples(st.sampled_from(["C1", "C2", "C3"]), st.sampled_from(MOMENTS))),
     st.tuples(st.just("microseconds"), st.integers(1, 10**6)),
     st.tuples(st.just("seconds"), st.integers(1, 2000)),
 )
@@ -73,20 +86,73 @@ def ledger_of(history: list[Step]) -> tuple[bb.Ledger, bb.MemoryStore]:
     ledger = bb.Ledger(store=store, opening={"USDT": "9"}, clock=clock)
     for number, owner in enumerate(OWNERS):
         for asset in ASSETS:
-            ledger.deposit(owner, f"10 {asset}", correlation_id=f"f{number}")
+            ledger.deposit(owner, f"100 {asset}", correlation_id=f"f{number}")
     for kind, asked in history:
-        match kind:
-            case "seconds":
-                clock.seconds += asked
-            case "microseconds":
-                clock.micros = (clock.micros + asked) % 10**6
-            case "told":
-                ledger.transfer("ALICE", "BOB", "0.00000001 USDT", correlation_id='a "b"', metadata=asked)
-            case "one":
-                ask(ledger, "one", [asked], None, "r1")
-            case _:
-                _ask_batch(ledger, asked)
+        if kind == "seconds":
+            clock.seconds += asked
+        elif kind == "microseconds":
+            clock.micros = (clock.micros + asked) % 10**6
+        else:
+            with suppress(bb.Refused):
+                _act(ledger, kind, asked)
     return ledger, store
+
+
+def _act(ledger: bb.Ledger, kind: str, asked: Any) -> None:
+    """Ask a ledger for one step."""
+    match kind:
+        case "told":
+            ledger.transfer("ALICE", "BOB", "0.00000001 USDT", correlation_id='a "b"', metadata=asked)
+        case "swap":
+            (maker, taker), (given, received), pays = asked
+            fees = [bb.TradeFee(taker, f"0.1 {received}")] if pays else []
+            ledger.trade(
+                maker=maker,
+                maker_gives=f"1 {given}",
+                taker=taker,
+                taker_gives=f"0.3 {received}",
+                fees=fees,
+                correlation_id="r2",
+            )
+        case "held":
+            _hold(ledger, *asked)
+        case "turned":
+            payer, payee = (f"LIAB:USER:{owner}:USDT:AVAILABLE" for owner in asked)
+            _commit_credit_first(ledger, payer, payee)
+        case "dated":
+            owner, seconds = asked
+            ledger.deposit(owner, "1 BTC", correlation_id="r1", effective_at=moment(seconds))
+        case "one":
+            ask(ledger, "one", [asked], None, "r1")
+        case _:
+            _ask_batch(ledger, asked)
+
+
+def _hold(ledger: bb.Ledger, owner: str, payee: str, expires: int | None, ending: str) -> None:
+    """Open a hold, and end it at once in one of the ways that there are, or not."""
+    opened = ledger.hold(
+        owner,
+        "0.5 USDT",
+        to=bb.WITHDRAWAL if payee == "outside" else payee,
+        expires_at=None if expires is None else moment(expires),
+        correlation_id="r1",
+    )
+    match ending:
+        case "post" | "part":
+            ledger.post_hold(opened.id, "0.2" if ending == "part" else None, correlation_id="r2")
+        case "void":
+            ledger.void_hold(opened.id, correlation_id="r2")
+
+
+def _commit_credit_first(ledger: bb.Ledger, payer: str, payee: str) -> None:
+    """Transfer by an entry whose first posting is its credit, as no verb writes it."""
+    ledger.commit(
+        bb.UnsignedEntry(
+            intent=bb.TransactionIntent.TRANSFER,
+            correlation_id="r1",
+            postings=[bb.Posting.credit(payee, "0.001"), bb.Posting.debit(payer, "0.001")],
+        )
+    )
 
 
 def _ask_batch(ledger: bb.Ledger, asked: list[Request]) -> None:

@@ -395,6 +395,7 @@ def test_another_schema_is_a_mismatch(path: Path, statement: str) -> None:
         "UPDATE accounts SET balance = CAST(x'ff' AS TEXT)",
         "UPDATE accounts SET balance = '007'",
         "UPDATE accounts SET balance = '1'",
+        f"UPDATE accounts SET balance = '{2**63 - 1}'",
         "UPDATE accounts SET balance = 1.5",
         "UPDATE accounts SET balance = x'01'",
         f"UPDATE accounts SET balance = '{2**127}'",

@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 import bibank as bb
 from bibank.errors import InvalidTimestamp, InvalidType, InvalidValue
+from bibank.model.json_value import JsonValue
 from bibank.projection import books_history
 from bibank.projection.books import SqliteBooks
 from bibank.projection.books_rows import Rows
 from bibank.projection.runner import catch_up
 from bibank.projection.sources import JournalLines
 from tests.projection.fold import Fact, Fold, micros, units
-from tests.projection.histories import NAMES, VALUES, Step, grow, histories, ledger_of, moments
+from tests.projection.histories import NAMES, OWNERS, VALUES, Step, grow, histories, ledger_of, moments
 from tests.projection.journals import everyday, scratch, verified
-from tests.properties.verb_histories import moment
+from tests.properties.verb_histories import MovedClock, moment
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 PREFIXES = ("", "LIAB:", "LIAB:USER:ALICE:", "LIAB:USER:ALICE:USDT:AVAILABLE", "REV:", "NONE", "é")
 
 
@@ -117,6 +119,25 @@ def test_balances_by_effective_time_are_those_of_a_fold(history: list[Step], dat
             assert books.last_recorded(moment_of(at)) == max(recorded, default=0)
 
 
+def test_accounts_that_do_not_count_yet_are_not_there() -> None:
+    """An account that only entries name which count later is not there before, not even with zero."""
+    store, clock = bb.MemoryStore(), MovedClock()
+    ledger = bb.Ledger(store=store, clock=clock)
+    carol = "LIAB:USER:CAROL:BTC:AVAILABLE"
+    ledger.deposit("CAROL", "1 BTC", correlation_id="r1", effective_at=moment(100))
+    clock.seconds = 50
+    ledger.deposit("CAROL", "2 BTC", correlation_id="r2", effective_at=moment(30))
+    with books_of(list(store.read())) as books:
+
+        def told(seconds: int, until: int) -> dict[str, int]:
+            return books.units_effective("LIAB:", moment(seconds), until_sequence=until)
+
+        assert told(20, 4) == told(60, 3) == told(99, 3) == told(29, 4) == {}
+        assert told(30, 4) == told(60, 4) == told(99, 4) == {carol: 2 * 10**8}
+        assert told(100, 3) == {carol: 10**8}
+        assert told(100, 4) == {carol: 3 * 10**8}
+
+
 @given(histories, st.data())
 def test_entries_are_found_as_by_a_fold(history: list[Step], data: st.DataObject) -> None:
     """By intent, correlation id and metadata, alone and together."""
@@ -157,6 +178,62 @@ def test_entries_are_found_as_by_a_fold(history: list[Step], data: st.DataObject
 def _same(one: Any, other: Any) -> bool:
     """Compare as JSON does, where 1 is not true."""
     return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_trades_page_by_page(limit: int) -> None:
+    """Pages of an owner's trades, whichever side she was on, are those of the whole list."""
+    swaps: list[Step] = [
+        ("swap", (OWNERS if number % 3 else OWNERS[::-1], ("USDT", "BTC"), False)) for number in range(8)
+    ]
+    with books_of(grow(swaps)) as books:
+        assert [trade.maker for trade in books.trades()] == [*3 * ["BOB", "ALICE", "ALICE"]][:8]
+        for user in (None, *OWNERS):
+            found: list[bb.TradeLine] = []
+            while page := books.trades(
+                user=user, after_sequence=found[-1].sequence if found else 0, limit=limit
+            ):
+                assert len(page) <= limit
+                found += page
+            assert found == books.trades() == books.trades(pair=("BTC", "USDT"))
+
+
+def test_metadata_is_asked_of_one_entry() -> None:
+    """Members that are looked for together stand in the same entry."""
+    store = bb.MemoryStore()
+    ledger = bb.Ledger(store=store)
+    for said in ({"a": 1}, {"a": 1, "b": 2}, {"b": 2}, {"b": 2, "a": 1}, {"a": 2, "b": 1}):
+        ledger.deposit("ALICE", "1 X", correlation_id="r1", metadata=said)
+    with books_of(list(store.read())) as books:
+        assert books.find(metadata={"a": 1, "b": 2}) == books.find(metadata={"b": 2, "a": 1}) == [4, 6]
+        assert books.find(metadata={"a": 1, "b": 2}, after_sequence=4, limit=1) == [6]
+        assert books.find(metadata={"a": 1, "b": 2}, until_sequence=5, correlation_id="r1") == [4]
+        assert books.find(metadata={"a": 1, "b": 2}, correlation_id="r2") == []
+
+
+@pytest.mark.parametrize("name", ["governed", "journal", "signed_entry", "signed_group"])
+def test_journals_of_every_kind_of_line(name: str) -> None:
+    """Records, decisions of operators, signatures and group cover: the tables are those of a fold."""
+    lines = (GOLDEN / f"{name}.jsonl").read_bytes().splitlines()
+    with books_of(lines) as books:
+        kinds = ("accounts", "entries", "postings", "shifted")
+        told = books.dump().splitlines()[3:]
+        assert [row for row in told if row.partition(" ")[0] in kinds] == Fold(lines).dump()
+        assert books.position.sequence == len(lines)
+
+
+def test_long_values_are_told_apart() -> None:
+    """Values that are too long to stand in the file are found by all of their text."""
+    store = bb.MemoryStore()
+    ledger = bb.Ledger(store=store)
+    values: list[JsonValue] = ["z" * 126, "z" * 127, "z" * 128, "z" * 500, ("z" * 500,)]
+    for value in values:
+        ledger.deposit("ALICE", "1 X", correlation_id="r1", metadata={"note": value})
+    with books_of(list(store.read())) as books:
+        assert [books.find(metadata={"note": value}) for value in values] == [[3], [4], [5], [6], [7]]
+        stored = [row for row in books.dump().splitlines() if "'note'" in row]
+        assert sum("sha256:" in row for row in stored) == 4
+        assert max(map(len, stored)) < 160
 
 
 @given(histories, st.data())
@@ -246,12 +323,13 @@ def test_everyday_lines_are_read_as_all_others(history: list[Step]) -> None:
     assert taken >= 4  # the deposits that every history begins with
 
 
-def test_answers_that_were_begun_keep_nothing_locked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_answers_that_were_begun_keep_nothing_locked(tmp_path: Path, page: int) -> None:
     """A long answer is read bit by bit; what is saved meanwhile is not part of it, and can be saved."""
     lines = everyday(transfers=8)
     bob = "LIAB:USER:BOB:USDT:AVAILABLE"
     with SqliteBooks(tmp_path / "p.db") as books, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(books_history, "_PAGE", 1)
+        patch.setattr(books_history, "_PAGE", page)
         catch_up(books, JournalLines(lines[:6]))
         answer = books.movements([bob])
         assert next(answer).sequence == 4
