@@ -33,6 +33,10 @@ class Sizes:
     random_accounts: int
     open_holds: int
     known_keys: int
+    opened_accounts: int
+    opened_keys: int
+    opened_entries: int
+    """Of the home with fewer of them; the other has ten times as many."""
 
 
 FULL = Sizes(
@@ -56,6 +60,9 @@ FULL = Sizes(
     random_accounts=100_000,
     open_holds=100_000,
     known_keys=1_000_000,
+    opened_accounts=1_000_000,
+    opened_keys=200_000,
+    opened_entries=10_000,
 )
 
 QUICK = Sizes(
@@ -79,6 +86,9 @@ QUICK = Sizes(
     random_accounts=20_000,
     open_holds=10_000,
     known_keys=20_000,
+    opened_accounts=50_000,
+    opened_keys=10_000,
+    opened_entries=2_000,
 )
 
 TINY = Sizes(
@@ -102,6 +112,9 @@ TINY = Sizes(
     random_accounts=20,
     open_holds=20,
     known_keys=20,
+    opened_accounts=50,
+    opened_keys=20,
+    opened_entries=20,
 )
 
 

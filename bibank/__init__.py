@@ -106,6 +106,8 @@ if TYPE_CHECKING:
     from bibank.outcomes import Committed, Outcomes
     from bibank.reader import LedgerReader
     from bibank.risk.engine import RiskEngine
+    from bibank.snapshots.checking import SnapshotVerdict, verify_snapshots
+    from bibank.snapshots.keeper import Snapshot
     from bibank.store.memory import MemoryStore
 
 __all__ = [
@@ -210,6 +212,8 @@ __all__ = [
     "Side",
     "SignatureAlgorithm",
     "SignedAmount",
+    "Snapshot",
+    "SnapshotVerdict",
     "StatementLine",
     "StoreError",
     "StoreFull",
@@ -229,6 +233,7 @@ __all__ = [
     "Verified",
     "audit_home",
     "diagnose_home",
+    "verify_snapshots",
 ]
 
 _HOMES = {
@@ -332,6 +337,8 @@ _HOMES = {
     "Side": "bibank.model.account",
     "SignatureAlgorithm": "bibank.model.signature",
     "SignedAmount": "bibank.model.amount",
+    "Snapshot": "bibank.snapshots.keeper",
+    "SnapshotVerdict": "bibank.snapshots.checking",
     "StatementLine": "bibank.model.statement",
     "StoreError": "bibank.errors",
     "StoreFull": "bibank.errors",
@@ -352,6 +359,7 @@ _HOMES = {
     "WITHDRAWAL": "bibank.model.hold",
     "audit_home": "bibank.audit",
     "diagnose_home": "bibank.doctor.diagnose",
+    "verify_snapshots": "bibank.snapshots.checking",
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from threading import get_ident
 from weakref import WeakSet
@@ -392,18 +392,9 @@ class Committer:
             if isinstance(self.store, HeadNotingStore):
                 self.store.flush_head()
 
-    @contextmanager
-    def settled(self) -> Iterator[WriteQueue]:
-        """Hold both locks where all that was sealed is on the disk, and noted to be where that is noted."""
-        queue = self._queue
-        queue.inside.check_waiting()
-        with queue.lead, queue.lock:
-            queue.settle_all()
-            queue.check_usable()
-            if isinstance(self.store, HeadNotingStore):
-                self.store.flush_head()
-            self.machine.settle()
-            yield queue
+    def settled(self) -> AbstractContextManager[WriteQueue]:
+        """Hold both locks where all that was sealed is on the disk, and HEAD says so."""
+        return self._queue.settled()
 
     @contextmanager
     def reading(self) -> Iterator[DurableView]:

@@ -215,13 +215,14 @@ class Ledger(Administration):
         """Open a home for writing; the lines behind its newest good snapshot are verified first.
 
         Without one, or with `verify="all"`, that is every line and its signatures; `verify="chain"` leaves
-        the cryptography of signatures out. Without a `signer`, the home's own key file signs. Raises `HomeNotFound` (and touches nothing), `LedgerBusy` when the lock
-        does not come free within `lock_timeout_seconds`, `JournalCorrupt`, `JournalTruncated` for a
-        journal that ends below HEAD or a snapshot, `PinMismatch` for a keyring file that the journal does not reach,
-        `KeystoreError`, `ConfigurationError` for a signer that the keyring does not hold,
-        `UnsupportedFormat`, `StoreUnavailable`, `RulesMismatch` when `risk` is not the rule set that the
-        ledger adopted, and `RuleFailed` when a rule cannot take what the journal holds. A torn tail is
-        set aside and logged, after everything else was found to hold.
+        the cryptography of signatures out. Without a `signer`, the home's own key file signs. Raises
+        `HomeNotFound` (and touches nothing), `LedgerBusy` when the lock does not come free within
+        `lock_timeout_seconds`, `JournalCorrupt`, `JournalTruncated` for a journal that ends below HEAD or a
+        signed snapshot, `PinMismatch` for a keyring file that the journal does not reach, `KeystoreError`,
+        `ConfigurationError` for a signer that the keyring does not hold, `UnsupportedFormat`,
+        `StoreUnavailable`, `RulesMismatch` when `risk` is not the rule set that the ledger adopted, and
+        `RuleFailed` when a rule cannot take what the journal holds. A torn tail is set aside and logged,
+        after everything else was found to hold.
         """
         check_durability(durability)
         check_snapshot_every(snapshot_every)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from threading import RLock, get_ident
 
@@ -31,7 +32,7 @@ from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import LineGroup
 from bibank.model.record import UnsignedRecord
 from bibank.signing.lines import LineSigner
-from bibank.store.protocol import LedgerStore, RepairedStore
+from bibank.store.protocol import HeadNotingStore, LedgerStore, RepairedStore
 from bibank.write_group import WriteGroup
 
 INTERRUPTED = "a commit was interrupted"
@@ -109,6 +110,21 @@ class WriteQueue:
         with suppress(BibankError):
             while self.groups and self.poison is None and not self.changing:
                 self.settle(self.groups[-1])
+
+    @contextmanager
+    def settled(self) -> Iterator[WriteQueue]:
+        """Hold both locks where all that was sealed is on the disk, and noted to be where that is noted.
+
+        Raises what became of the ledger, and `StoreError` kinds.
+        """
+        self.inside.check_waiting()
+        with self.lead, self.lock:
+            self.settle_all()
+            self.check_usable()
+            if isinstance(self.store, HeadNotingStore):
+                self.store.flush_head()
+            self.machine.settle()
+            yield self
 
     def _write_next(self) -> None:
         """Sign, write and sync the oldest group of the queue, as its leader, and tell each how it went."""

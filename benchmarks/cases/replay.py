@@ -24,7 +24,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 
     def work() -> float:
         start = time.process_time()
-        with bb.Ledger.open(home) as again:
+        with bb.Ledger.open(home, verify="all", snapshot_every=None) as again:
             seconds = time.process_time() - start
             assert again.head.sequence == len(lines)
         return seconds / len(lines)

@@ -25,6 +25,7 @@ from bibank.cli.money import deposit, init, reverse, transfer, withdraw
 from bibank.cli.output import note
 from bibank.cli.reading import audit, balance, doctor, replay
 from bibank.cli.settings import HOME_VARIABLE, Settings, global_options
+from bibank.cli.snapshots import snapshot
 from bibank.cli.trading import fee, trade
 
 
@@ -132,6 +133,7 @@ for command in (
     replay,
     audit,
     doctor,
+    snapshot,
     keygen,
     keyring,
     demo,

@@ -22,6 +22,7 @@ from bibank.model.entry import JournalEntry
 from bibank.model.record import JournalLine
 from bibank.model.table import plain
 from bibank.model.timestamp import parse_timestamp
+from bibank.snapshots.keeper import SNAPSHOT_LINES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -101,7 +102,8 @@ class Request:
             trace = self.correlation_id if self.correlation_id is not None else str(uuid7())
         else:
             trace = named(self.settings, self.correlation_id)
-        with Ledger.open(home.path, signer=ledger_signer(self.key_file)) as opened:
+        every = None if self.is_dry_run else SNAPSHOT_LINES
+        with Ledger.open(home.path, signer=ledger_signer(self.key_file), snapshot_every=every) as opened:
             ledger = opened.bind(correlation_id=trace)
             last = ledger.head.sequence
             if self.is_dry_run:

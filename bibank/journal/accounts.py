@@ -182,7 +182,7 @@ class AccountBook:
     # ------------------------------------------------------------------ as columns
 
     def columns(self) -> Iterator[tuple[AccountCategory, str, bool, list[str], list[int]]]:
-        """Give keys and balances of all accounts, by category, asset and whether the money is held, sorted."""
+        """Give keys and balances of all accounts by category, asset and whether money is held, sorted."""
         groups = {kind: dict(zip(*columns, strict=True)) for kind, columns in self._stored.items()}
         for text, account in self._by_text.items():
             klass = account.klass
@@ -200,7 +200,7 @@ class AccountBook:
         texts: list[str],
         balances: list[int],
     ) -> None:
-        """Take what :meth:`columns` gave, before any terms; keys are not read again before they are asked for."""
+        """Take what :meth:`columns` gave, before any terms; a key is read when it is asked for."""
         self._stored[category, asset, is_locked, AccountStatus.OPEN] = texts, balances
         self._unread += len(texts)
         self.find = self._find_stored
@@ -224,8 +224,6 @@ class AccountBook:
         account = self._by_text[text] = Account(text, self._class(kind))
         account.balance = balance
         self._unread -= 1
-        if self.terms:
-            self._impose(account, self.terms.get(text))
         return account
 
     def _read_all(self) -> None:

@@ -75,7 +75,7 @@ class MachineMark:
 
 
 class LedgerMachine:
-    """The state of one ledger: position, accounts, links, and the rules' memory; `salt` is the key index's."""
+    """The state of one ledger: position, accounts, links, the rules' memory; `salt` is the key index's."""
 
     def __init__(self, gate: RiskGate, trust: TrustGate, *, salt: bytes | None = None) -> None:
         self._gate = gate

@@ -232,9 +232,7 @@ class RiskEngine:
             sought = [(adopted, self._supply.find(adopted)) for adopted in rule_set.rules]
             found = [(adopted, rule) for adopted, rule in sought if rule is not None]
         return tuple(
-            JudgingRule(
-                name=adopted.name, hash=adopted.hash, remembers=isinstance(rule, StatefulRiskRule)
-            )
+            JudgingRule(name=adopted.name, hash=adopted.hash, remembers=isinstance(rule, StatefulRiskRule))
             for adopted, rule in found
         )
 

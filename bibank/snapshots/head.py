@@ -143,7 +143,9 @@ def check_vouched(envelope: Envelope, trust: KeyringTrust, *, sequence: int) -> 
     for key_id, signature in envelope.signatures:
         key = known.get(key_id)
         if key is None or not key.covers(sequence) or role not in key.roles:
-            raise InvalidValue(f"it is signed by key {excerpt(key_id)}, which may not sign it at line {sequence}")
+            raise InvalidValue(
+                f"it is signed by key {excerpt(key_id)}, which may not sign it at line {sequence}"
+            )
         if key.algorithm is SignatureAlgorithm.SECP256K1 or not verify_ed25519(
             bytes.fromhex(key.public_key), envelope.message, signature
         ):

@@ -86,6 +86,8 @@ class SnapshotKeeper:
         """Make a snapshot of the last line, unless there is one; raises as `Ledger.snapshot` says."""
         if self._unless is not None:
             raise ConfigurationError(f"no snapshot is made: {self._unless}")
+        with self._committer.reading():
+            pass  # closed, poisoned, or asked from inside: said before anything is waited for
         with self._making:
             return self._make()
 
@@ -107,9 +109,14 @@ class SnapshotKeeper:
     def before_close(self) -> None:
         """Make one when enough lines came since the newest."""
         committer, every = self._committer, self._every
-        if every is None or self._unless is not None or committer.state != "open":
+        if every is None or self._unless is not None:
             return
-        if committer.machine.head.sequence - self._newest >= min(every, LINES_ON_CLOSE):
+        try:
+            with committer.reading() as view:
+                lines = view.head.sequence - self._newest
+        except BibankError:
+            return
+        if lines >= min(every, LINES_ON_CLOSE):
             with self._making:
                 self._try()
 
@@ -117,7 +124,9 @@ class SnapshotKeeper:
         try:
             self._make()
         except Exception as error:  # noqa: BLE001 - whatever it is: the ledger needs no snapshot
-            logger.warning("no snapshot was made: %s", error if isinstance(error, BibankError) else repr(error))
+            logger.warning(
+                "no snapshot was made: %s", error if isinstance(error, BibankError) else repr(error)
+            )
 
     def _make(self) -> Snapshot:
         committer, trust = self._committer, self._trust

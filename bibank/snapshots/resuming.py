@@ -1,8 +1,8 @@
 """Opening from a snapshot: the newest that holds, then the lines behind it; from genesis where none does.
 
-What is trusted comes from the journal: the ledger's id and its keyring are read from the journal's own lines, each
-held to its hash, and a snapshot counts only by a key of theirs that whoever opens the ledger holds. Each
-one that is not used is named in the log, with the reason.
+What is trusted comes from the journal: the ledger's id and its keyring are read from the journal's own lines,
+each held to its hash, and a snapshot counts only by a key of theirs that whoever opens the ledger holds.
+Each one that is not used is named in the log, with the reason.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _name_unused(path: Path, error: BibankError) -> None:
 def _load(
     path: Path, plan: OpenPlan, engine: RiskEngine, vouches: Vouches
 ) -> tuple[LedgerMachine, KeyringTrust]:
-    """Bring a machine to where a snapshot was made; a kind of `BibankError`, and no change, when it does not hold."""
+    """Bring a machine to where a snapshot was made; a `BibankError`, and no change, if it does not hold."""
     file = read_snapshot(path)
     head = file.head
     trust = keyring_at(plan, head)
@@ -138,7 +138,7 @@ def keyring_at(plan: OpenPlan, head: SnapshotHead) -> KeyringTrust:
 
 
 def check_place(plan: OpenPlan, head: SnapshotHead, trust: KeyringTrust) -> None:
-    """Demand that the last line of a snapshot stands where it says, signed; `InvalidValue` kinds otherwise."""
+    """Demand that the last line of a snapshot stands where it says, signed; else `InvalidValue` kinds."""
     data = plan.ends(head.file, end=head.end)
     if data is None:
         raise InvalidValue(f"no line ends at byte {head.end} of {head.file}")
@@ -191,9 +191,9 @@ def _check_not_ahead(paths: list[Path], trust: KeyringTrust, *, last: int) -> No
         _name_unused(path, reason)
         if signed:
             raise JournalTruncated(
-                f"the ledger has signed a snapshot of line {file.head.sequence}, {file.head.hash}, in {path}, and "
-                f"the journal ends at line {last}: restore the journal from a copy that reaches it, or take "
-                "the snapshot away to go on from an older one",
+                f"the ledger has signed a snapshot of line {file.head.sequence}, {file.head.hash}, in "
+                f"{path}, and the journal ends at line {last}: restore the journal from a copy that reaches "
+                "it, or take the snapshot away to go on from an older one",
                 sequence=last,
             )
 

@@ -170,7 +170,7 @@ class State:
         )
 
     def restore(self, machine: LedgerMachine, engine: RiskEngine) -> None:
-        """Bring a new machine of that salt, and an engine of the same rules, to where this state was taken."""
+        """Bring a new machine of that salt, and an engine of the same rules, to where this was taken."""
         position, reader = machine.position, _reader(machine)
         for name, value in self.position.items():
             setattr(position, name, value)
@@ -187,7 +187,7 @@ class State:
         machine.settle()
 
     def spell(self) -> bytes:
-        """Spell the state as one line of ASCII JSON, without the newline. `InvalidValue` where it cannot be."""
+        """Spell the state as one line of ASCII JSON, without the newline; `InvalidValue` if it cannot be."""
         document = {
             "version": STATE_VERSION,
             "position": self.position,
@@ -211,13 +211,21 @@ class State:
 
 
 def read_state(data: bytes) -> State:
-    """Read what :meth:`State.spell` gives; `InvalidValue` kinds for anything else. The digest vouches for more."""
+    """Read what :meth:`State.spell` gives; an `InvalidInput` kind for anything else."""
     try:
         with collecting_nothing():
             return _read(json.loads(data))
     except BibankError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, StopIteration) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        StopIteration,
+    ) as error:
         raise InvalidValue(f"the state is not spelled as one: {type(error).__name__}") from error
 
 

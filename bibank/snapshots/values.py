@@ -72,13 +72,13 @@ def spell_value(value: object) -> Spelled:
     if isinstance(value, _ENUMS):
         return {kind.__name__: str(value.value)}
     if kind in _RECORDS:
-        fields = [field.name for field in attrs.fields(kind)]
+        fields = [field.name for field in attrs.fields(kind)]  # type: ignore[arg-type]  # as just asked
         return {kind.__name__: {name: spell_value(getattr(value, name)) for name in fields}}
     raise InvalidValue(f"a state holds no {kind.__name__}")
 
 
 def read_value(spelled: object) -> object:
-    """Read what :func:`spell_value` gives; `InvalidValue`, or another kind of `InvalidInput`, for the rest."""
+    """Read what :func:`spell_value` gives; an `InvalidInput` kind for anything else."""
     if isinstance(spelled, list):
         return tuple(read_value(item) for item in spelled)
     if not isinstance(spelled, dict):

@@ -115,14 +115,24 @@ def everything(ledger: bb.Ledger) -> dict[str, object]:
         state = State.of(machine, engine, ())
         inner: Any = machine.links
         known = {
-            name: getattr(state, name) for name in ("position", "counts", "rule_sets", "accounts", "books", "memory")
+            name: getattr(state, name)
+            for name in ("position", "counts", "rule_sets", "accounts", "books", "memory")
         }
         floors = {account.text: (account.floor, account.klass.status) for account in machine.book}
         listing = [account.text for account in machine.book.with_prefix("")]
+        books = {
+            "overrides": (dict(inner.overrides.open), dict(inner.overrides._given)),
+            "attestations": inner.attestations.all(),
+            "proposals": dict(inner.approvals._open),
+            "reversed": dict(inner._reversed),
+            "holds": dict(inner._holds),
+            "terms": dict(machine.book.terms),
+        }
         keys = {key: list(inner.bearers(key)) for key in ("k1", "k2", "k3", "many-7", "never")}
     versions = [(v.from_sequence, v.fingerprint) for v in ledger._trust.versions]
     return {
         **known,
+        "read": books,
         "floors": floors,
         "listing": listing,
         "keys": keys,
@@ -132,7 +142,7 @@ def everything(ledger: bb.Ledger) -> dict[str, object]:
         "holds": list(ledger.holds()),
         "terms": list(ledger.account_terms()),
         "pending": list(ledger.pending()),
-        "lines": [line for line in ledger._committer.store.read(after_sequence=0)],
+        "lines": list(ledger._committer.store.read(after_sequence=0)),
         "rules": ledger._engine.rule_names,
     }
 
@@ -166,5 +176,3 @@ def twin(home: Path) -> Path:
 def journal(home: Path) -> dict[str, bytes]:
     """Read every day file."""
     return {path.name: path.read_bytes() for path in sorted((home / "journal").glob("*.jsonl"))}
-
-

@@ -1,9 +1,7 @@
-"""A ledger opened from a snapshot is the ledger opened from its journal: every answer, and every later line."""
+"""A ledger opened from a snapshot is the one opened from its journal: every answer, every later line."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +13,10 @@ from hypothesis import strategies as st
 import bibank as bb
 from bibank.journal import reader
 from bibank.risk.engine import RiskEngine
-from bibank.snapshots import resuming
 from tests.properties.verb_histories import MovedClock, ask, keys, requests
 from tests.properties.verb_oracle import Request
-from tests.risk.rules import Counting, Rule
+from tests.risk.rules import Counting
 from tests.snapshot.homes import STEPS, Clock, create, everything, grow, journal, reopen, twin
-from tests.snapshot.transplant import transplant
 from tests.store.journals import SIGNER
 
 
@@ -82,7 +78,7 @@ def test_a_snapshot_at_any_point_and_the_rest_are_the_whole(
     between: list[tuple[Request, str | None]],
     after: list[tuple[Request, str | None]],
 ) -> None:
-    """Random verbs with a rule that remembers: resumed and replayed ledgers answer, refuse and write alike."""
+    """Random verbs with a rule that remembers: resumed and replayed ledgers answer and write alike."""
     with TemporaryDirectory() as directory:
         home, clock = Path(directory) / "books", MovedClock()
         opening = {"USDT": "9", "BTC": "3"}
@@ -105,6 +101,29 @@ def test_a_snapshot_at_any_point_and_the_rest_are_the_whole(
                 assert asked(resumed, clock, request, key) == asked(replayed, clock, request, key)
             assert everything(resumed) == everything(replayed)
         assert journal(home) == journal(other)
+
+
+def test_a_snapshot_of_a_resumed_ledger_holds_what_changed_since(tmp_path: Path) -> None:
+    """Accounts that became objects, those that did not, and new ones: none is as it was before."""
+    home, clock = tmp_path / "books", Clock()
+    with create(home, clock) as ledger:
+        for number in range(9):
+            ledger.deposit(f"U{number}", "1 USDT", correlation_id="d")
+        ledger.snapshot()
+    for _ in range(3):
+        with reopen(home, clock) as ledger:
+            ledger.transfer("U3", "U5", "0.1 USDT", correlation_id="t")
+            ledger.deposit("NEW", "1 USDT", correlation_id="d")
+            assert (len(ledger._committer.machine.book), ledger._committer.machine.book._unread > 0) == (
+                14,
+                True,
+            )
+            ledger.snapshot()
+        assert [verdict.problem for verdict in bb.verify_snapshots(home)] == [None, None]
+    with reopen(home, clock) as ledger:
+        found = {owner: str(ledger.balance(owner, "USDT").available) for owner in ("U3", "U4", "U5", "NEW")}
+        assert found == {"U3": "0.7", "U4": "1", "U5": "1.3", "NEW": "3"}
+        assert len(list(ledger.accounts())) == 14
 
 
 def asked(ledger: bb.Ledger, clock: MovedClock, request: Request, key: str | None) -> object:

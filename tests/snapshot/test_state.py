@@ -1,4 +1,4 @@
-"""A state is all that a ledger knows: after any history, a machine that has read it goes on as the other would."""
+"""A state is all that a ledger knows: after any history, whoever has read it goes on as the other would."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def instances() -> dict[type, Any]:
 
 
 def test_every_attribute_of_every_class_is_saved_or_accounted_for() -> None:
-    """A new one has to be decided upon: a snapshot that lacks it would open a ledger that forgot something."""
+    """A new one has to be decided upon: a snapshot without it would open a ledger that forgot something."""
     found = instances()
     assert set(SAVED) == set(DERIVED) == set(found)
     for kind, value in found.items():

@@ -155,7 +155,9 @@ class Days:
             if day is None or day.name != place.name or place.size > day.size:
                 raise InvalidValue(f"{place.name} is not in the journal, or shorter than {place.size} bytes")
             if number < len(places) and place.size < day.size:
-                raise InvalidValue(f"{place.name} is longer than {place.size} bytes, and was not the newest file")
+                raise InvalidValue(
+                    f"{place.name} is longer than {place.size} bytes, and was not the newest file"
+                )
             if place.first_sequence != sequence + 1 or place.lines < 1:
                 raise InvalidValue(f"{place.name} does not follow on line {sequence}")
             sequence += place.lines
