@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from bibank.journal.history import Movement
 from bibank.projection.books import SqliteBooks
 from bibank.projection.protocol import LineSource, Projection
 from bibank.projection.runner import CatchUp, catch_up
@@ -24,6 +25,7 @@ __all__ = [
     "CatchUp",
     "JournalLines",
     "LineSource",
+    "Movement",
     "Projection",
     "Rebuild",
     "SqliteBooks",

@@ -34,11 +34,12 @@ nitpick_ignore_regex = [
     (r"py:class", r"bibank\.(model\.table\.Row|verbs\.(One|Many|Traded|Held)|projection\.upkeep\.T)|Row"),
     # Internal types in the signatures of constructors that hosts do not call, and of plain callables.
     (r"py:class", r"bibank\.model\.(genesis\.GenesisMark|json_value\.FrozenMap)|bibank\.keyring\.PolicyRow"),
-    (r"py:class", r"bibank\.model\.(hold\.Outside|links\.(HoldTerms|IdempotencyMark))"),
+    (r"py:class", r"bibank\.model\.(hold\.Outside|links\.(ApprovedBy|HoldTerms|IdempotencyMark))"),
     (r"py:class", r"bibank\.journal\.rule_sets\.AdoptedRule|Committing|StoredBatch|Undoable"),
-    (r"py:class", r"bibank\.store\.jsonl\.(files\.Files|head\.HeadMark)"),
+    (r"py:class", r"bibank\.store\.jsonl\.(days\.(DayPlace|Days)|files\.Files|head\.HeadMark)"),
     (r"py:class", r"bibank\.journal\.(accounts\.AccountBook|machine\.LedgerMachine)"),
-    (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust"),
+    (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust|LedgerMachine"),
+    (r"py:class", r"Place|Progress|Queries|SigningMode"),
     (
         r"py:class",
         r"HeadFile|Home|KeyringVersion|Moves|Opening|Replica|SealedBatch|SetAside|Signing|Survey|Torn",
