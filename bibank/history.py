@@ -28,7 +28,7 @@ from bibank.chronicle import Chronicle, StoredLines
 from bibank.errors import HeadConflict, InvalidType, InvalidValue, ProjectionMismatch, StoreUnavailable
 from bibank.home import Home
 from bibank.journal.codec import decode_line
-from bibank.journal.history import Pot, Running, trial_balance_lines
+from bibank.journal.history import Movement, Pot, Running, stored_movement, trial_balance_lines
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
 from bibank.model.as_of import PointInTime
@@ -54,6 +54,9 @@ T = TypeVar("T")
 
 _FIND_PAGE = 1024
 """Sequences asked for at a time: no more are looked up in vain than this where a few are enough."""
+
+_NEAR = 50
+"""Lines that are read and passed over in less time than it takes to look one up."""
 
 _FEE_ACCOUNTS = "REV:SYSTEM:FEE:"
 _KINDS = {kind.name: kind for kind in FeeKind}
@@ -138,6 +141,8 @@ class History:
     ) -> Table[FeeTotal]:
         """Add up fees by kind and asset, less what was given back, over a range of time or the whole journal.
 
+        Only fees and their reversals count: what is paid out of the revenue is no fee.
+
         Raises `InvalidType`, `InvalidValue`, `UnknownSequence`, `JournalCorrupt`.
         """
         with self._source.reading() as view:
@@ -150,7 +155,7 @@ class History:
             for movement in chronicle.movements(accounts, after_sequence=span.first - 1):
                 if movement.sequence > span.last:
                     break
-                if span.takes(movement.effective_at):
+                if movement.intent is TransactionIntent.FEE and span.takes(movement.effective_at):
                     running.take([movement])
                     for account in movement.changes:
                         count[account] = count.get(account, 0) + 1
@@ -206,7 +211,7 @@ class History:
                     until_sequence=told.reach.sequence,
                     limit=_FIND_PAGE if limit is None else min(limit, _FIND_PAGE),
                 ):
-                    yield from map(self._line_at, page)
+                    yield from self._lines_at(page)
                     after = page[-1]
             for head, data in told.later():
                 # A line is spelled canonically, so one that fits has all that is sought in these very bytes.
@@ -252,6 +257,24 @@ class History:
         line = self._line_at(sequence)
         return Head(line.sequence, line.hash)
 
+    def _lines_at(self, sequences: Sequence[int]) -> Iterator[JournalLine]:
+        """Give the lines of ascending sequences: one after the other where they are near, else one by one."""
+        first, last = sequences[0], sequences[-1]
+        if last - first >= _NEAR * len(sequences):
+            yield from map(self._line_at, sequences)
+            return
+        wanted = set(sequences)
+        with self._source.reading() as view:
+            store, ledger_id = self._source.store, view.machine.ledger_id_at
+            stored = store.read(after_sequence=first - 1)
+        for sequence, data in zip(range(first, last + 1), stored, strict=False):
+            if sequence in wanted:
+                yield next(
+                    checked_lines(
+                        iter([data]), first=sequence, last=sequence, ledger_id=ledger_id, place=Placer(store)
+                    )
+                )
+
     def _line_at(self, sequence: int) -> JournalLine:
         return next(self._lines(sequence - 1, until_sequence=sequence))
 
@@ -286,45 +309,60 @@ class History:
         It is of use when it stands at a line of this journal and, with the lines behind it, comes to the
         balances in memory; compared are the accounts that are named, or those with the prefix.
         """
-        with self._source.reading() as view:
-            head = view.head
-            texts = [account.text for account in view.accounts(prefix)] if accounts is None else accounts
-            now = {text: view.units(text) for text in texts}
         try:
             books = self._books()
             if books is not None:
                 with closing(books):
-                    chronicle = self._indexed(books, head)
-                    if chronicle is not None:
-                        if not chronicle.agrees(now, prefix=prefix, accounts=accounts):
-                            raise ProjectionMismatch("its balances are not those of the journal; rebuild it")
-                        return question(chronicle)
+                    return question(self._indexed(books, prefix=prefix, accounts=accounts))
         except (ProjectionMismatch, HeadConflict, StoreUnavailable) as error:
             logger.warning("the journal is read in place of the projection: %s", error)
+        with self._source.reading() as view:
+            head = view.head
         return question(Chronicle(head, partial(self._rechecked, head=head), self._line_at))
 
-    def _indexed(self, books: SqliteBooks, head: Head) -> Chronicle | None:
-        """Let the books tell what they hold; None when they are ahead, as those of a later reader may be.
+    def _indexed(
+        self, books: SqliteBooks, *, prefix: str = "", accounts: Sequence[str] | None = None
+    ) -> Chronicle:
+        """Let the books tell what they hold, up to the last durable line.
 
-        Raises `ProjectionMismatch` when they are of another journal.
+        Raises `ProjectionMismatch` when they are of another history, or come to other balances.
+        """
+        with self._source.reading() as view:
+            head = view.head
+            texts = [account.text for account in view.accounts(prefix)] if accounts is None else accounts
+            now = {text: view.units(text) for text in texts}
+        later = partial(self._rechecked, head=head)
+        chronicle = Chronicle(head, later, self._line_at, index=books, reach=self._reach(books, head))
+        if texts and not chronicle.agrees(now, prefix=prefix, accounts=accounts):
+            raise ProjectionMismatch("its balances are not those of the journal; rebuild it")
+        return chronicle
+
+    def _reach(self, books: SqliteBooks, head: Head) -> Head:
+        """Find the line up to which the books tell this history; `ProjectionMismatch` where it is another.
+
+        A reader that lags has books that are ahead of it; they still tell what was at its own last line.
         """
         reach = books.position
-        if reach.sequence > head.sequence:
-            logger.info("the projection is at line %d, ahead of line %d", reach.sequence, head.sequence)
-            return None
-        if reach != self._head_at(reach.sequence):
-            raise ProjectionMismatch("it is of another history; rebuild it")
-        later = partial(self._rechecked, head=head)
-        return Chronicle(head, later, self._line_at, index=books, reach=reach)
+        if reach.sequence <= head.sequence:
+            if reach != self._head_at(reach.sequence):
+                raise ProjectionMismatch("it is of another history; rebuild it")
+            return reach
+        newest = next(filter(None, map(self._movement_at, range(head.sequence, 0, -1))))
+        told = books.movements(
+            list(newest.changes), after_sequence=newest.sequence - 1, until_sequence=newest.sequence
+        )
+        if books.ledger_id != self._source.machine.ledger_id or list(told) != [newest]:
+            raise ProjectionMismatch("it is ahead of this journal, and of another history; rebuild it")
+        return head
+
+    def _movement_at(self, sequence: int) -> Movement | None:
+        """Tell what the entry of a line did; None where the line is a record."""
+        (stored,) = self._rechecked(self._head_at(sequence - 1), head=self._head_at(sequence))
+        return stored_movement(stored[1])
 
     def _check_books(self, books: SqliteBooks) -> None:
         """Demand that the books, with the lines behind them, come to every balance; `ProjectionMismatch`."""
-        with self._source.reading() as view:
-            head = view.head
-            now = {account.text: view.balance(account) for account in view.accounts()}
-        chronicle = self._indexed(books, head)
-        if chronicle is not None and not chronicle.agrees(now, prefix="", accounts=None):
-            raise ProjectionMismatch("its balances are not those of the journal")
+        self._indexed(books)
 
     def _books(self) -> SqliteBooks | None:
         """Open the home's projection, if it has one; it is made elsewhere."""

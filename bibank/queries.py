@@ -113,18 +113,31 @@ class Queries(History):
             )
         return Table(islice(found, limit), row_type=JournalEntry, shown=_ENTRY_COLUMNS)
 
-    def accounts(self, prefix: str = "", *, as_of: PointInTime | None = None) -> Table[AccountBalance]:
+    def accounts(
+        self,
+        prefix: str = "",
+        *,
+        as_of: PointInTime | None = None,
+        after: AccountKey | None = None,
+        limit: int | None = None,
+    ) -> Table[AccountBalance]:
         """List the accounts whose key begins with a text, sorted by key, each with its balance.
 
-        As of a point in time those that an entry had named which counts there.
+        As of a point in time those that an entry had named which counts there. The next page begins `after`
+        the last account of the page before. Raises what :meth:`balance` raises.
         """
         prefix = check_prefix(prefix)
+        if after is not None and not isinstance(after, AccountKey):
+            raise InvalidType(f"after is an AccountKey, not {type(after).__name__}")
+        limit, last = check_limit(limit), "" if after is None else after.text
         if as_of is not None:
-            units = self._all_units_as_of(prefix, as_of)
+            then = self._all_units_as_of(prefix, as_of)
+            units = {text: then[text] for text in islice((t for t in sorted(then) if t > last), limit)}
         else:
             with self._source.reading() as view:
-                units = {account.text: view.balance(account) for account in view.accounts(prefix)}
-        rows = [_account_balance(text, units[text]) for text in sorted(units)]
+                listed = islice(view.accounts(prefix, after=last), limit)
+                units = {account.text: view.balance(account) for account in listed}
+        rows = [_account_balance(text, found) for text, found in units.items()]
         return Table(rows, row_type=AccountBalance)
 
     def balance(self, owner: Owner, asset: str | None = None, *, as_of: PointInTime | None = None) -> Balance:

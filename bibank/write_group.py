@@ -78,9 +78,9 @@ class DurableView:
         """Tell the balance of an account in units."""
         return account.balance - self._ahead.get(account, 0)
 
-    def accounts(self, prefix: str = "") -> Iterator[Account]:
-        """Give the accounts whose key begins with a text, sorted by key."""
-        found = self.machine.book.with_prefix(prefix)
+    def accounts(self, prefix: str = "", *, after: str = "") -> Iterator[Account]:
+        """Give the accounts whose key begins with a text, those after a key, sorted by key."""
+        found = self.machine.book.with_prefix(prefix, after=after)
         return (account for account in found if account not in self._made)
 
 

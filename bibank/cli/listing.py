@@ -39,8 +39,8 @@ _POLL_SECONDS = 0.25
 @click.option(
     "--metadata",
     multiple=True,
-    metavar="NAME=VALUE",
-    help="Only those whose metadata has this; a value that is JSON is taken as such, other text as text.",
+    metavar="NAME=TEXT",
+    help="Only those whose metadata has this text, or with NAME:=JSON this value. May be repeated.",
 )
 @pass_settings
 def entries(
@@ -83,14 +83,16 @@ def _all_entries(settings: Settings, after: int) -> Iterator[JournalEntry]:
 
 
 def _member(text: str) -> tuple[str, object]:
-    """Read a member of metadata that is asked for."""
+    """Read a member of metadata that is asked for: its text, or behind `:=` its value as JSON."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--metadata")
-    try:
-        return name, cast("object", json.loads(value))
-    except (ValueError, RecursionError):
+        raise click.BadParameter(f"{text!r} is not NAME=TEXT or NAME:=JSON", param_hint="--metadata")
+    if not name.endswith(":"):
         return name, value
+    try:
+        return name[:-1], cast("object", json.loads(value))
+    except (ValueError, RecursionError):
+        raise click.BadParameter(f"{value!r} is no JSON", param_hint="--metadata") from None
 
 
 def _entry_cells(listed: Iterable[JournalEntry]) -> Iterator[list[str]]:

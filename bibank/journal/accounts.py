@@ -7,7 +7,7 @@ account is four slots, and what all accounts of a category and asset share is ke
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from itertools import islice
 
@@ -170,14 +170,15 @@ class AccountBook:
             self._by_text.pop(account.text, None)
             self._sorted.discard(account.text)
 
-    def with_prefix(self, prefix: str) -> list[Account]:
-        """List the accounts whose key begins with a text, sorted by key."""
-        self._read_all()
+    def with_prefix(self, prefix: str, *, after: str = "") -> Iterator[Account]:
+        """Give the accounts whose key begins with a text, those after a key, sorted by key."""
+        self._read_some(prefix)
         known = len(self._sorted)
         if known < len(self._by_text):  # a dict keeps its order: what is new stands at the end
             self._sorted.update(islice(self._by_text, known, None))
-        found = self._sorted.irange(prefix, prefix + "\x7f")
-        return [self._by_text[text] for text in found]
+        begin = (after, False) if after >= prefix else (prefix, True)
+        found = self._sorted.irange(begin[0], prefix + "\x7f", inclusive=(begin[1], True))
+        return map(self._by_text.__getitem__, found)
 
     # ------------------------------------------------------------------ as columns
 
@@ -225,6 +226,15 @@ class AccountBook:
         account.balance = balance
         self._unread -= 1
         return account
+
+    def _read_some(self, prefix: str) -> None:
+        """Make objects of the accounts whose key begins with a text."""
+        if not prefix:
+            self._read_all()
+        for kind, (texts, balances) in self._stored.items():
+            for at in range(bisect_left(texts, prefix), bisect_right(texts, prefix + "\x7f")):
+                if texts[at] not in self._by_text:
+                    self._read(kind, texts[at], balances[at])
 
     def _read_all(self) -> None:
         """Make an object of every account: whoever lists them needs them all."""

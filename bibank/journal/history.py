@@ -20,7 +20,6 @@ import attrs
 
 from bibank.model.account import AccountCategory, AccountKey, Side
 from bibank.model.amount import Amount, SignedAmount, text_to_units
-from bibank.model.as_of import TimeAxis
 from bibank.model.entry import JournalEntry, TransactionIntent
 from bibank.model.statement import StatementLine, TradeLine, TrialBalanceLine
 from bibank.model.timestamp import parse_timestamp
@@ -44,10 +43,6 @@ class Movement:
     intent: TransactionIntent
     correlation_id: str
     changes: Mapping[str, int]
-
-    def moment(self, axis: TimeAxis) -> datetime:
-        """Give one of the two times."""
-        return self.timestamp if axis is TimeAxis.RECORDED else self.effective_at
 
 
 def effective_at(entry: JournalEntry) -> datetime:
@@ -75,24 +70,6 @@ def stored_movement(data: bytes) -> Movement | None:
         effective_at=timestamp if named is None else parse_timestamp(named),
         intent=TransactionIntent(members["intent"]),
         correlation_id=members["correlation_id"],
-        changes=changes,
-    )
-
-
-def movement(entry: JournalEntry) -> Movement:
-    """Tell what an entry did."""
-    changes: dict[str, int] = {}
-    for posting in entry.postings:
-        account = posting.account
-        units = posting.amount.units
-        signed = units if posting.side is account.category.normal_balance else -units
-        changes[account.text] = changes.get(account.text, 0) + signed
-    return Movement(
-        sequence=entry.sequence,
-        timestamp=entry.timestamp,
-        effective_at=effective_at(entry),
-        intent=entry.intent,
-        correlation_id=entry.correlation_id,
         changes=changes,
     )
 

@@ -78,7 +78,8 @@ def ask_books(
     """Bring the books of a home to the end of the journal, and ask it something.
 
     A projection that is damaged, foreign or ahead of the journal is deleted and rebuilt. Raises
-    `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`.
+    `HomeNotFound`, `JournalCorrupt` with file and line, `StoreUnavailable`, and `HeadConflict` when other
+    processes move the projection again and again.
     """
     return _insist(lambda: _ask(Home(path), question, progress))
 

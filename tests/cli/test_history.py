@@ -94,7 +94,7 @@ def test_trades_and_fees(traded: Command) -> None:
 
 @pytest.mark.parametrize("is_projected", [False, True])
 def test_filters_of_entries(traded: Command, *, is_projected: bool) -> None:
-    """Entries are filtered by intent, request and metadata; a value may be JSON or plain text."""
+    """Entries are filtered by intent, request and metadata, whose values are text unless they say JSON."""
     if is_projected:
         traded.ok("replay")
 
@@ -104,9 +104,10 @@ def test_filters_of_entries(traded: Command, *, is_projected: bool) -> None:
     assert found("--intent", "DEPOSIT") == [3, 4, 7]
     assert found("--intent", "deposit", "--after", "3", "--limit", "1") == [4]
     assert found("--correlation-id", "t1") == [5, 6]
-    assert found("--metadata", "maker=ALICE") == found("--metadata", 'maker="ALICE"') == [5]
+    assert found("--metadata", "maker=ALICE") == found("--metadata", 'maker:="ALICE"') == [5]
+    assert found("--metadata", "base_amount=0.001") == found("--metadata", "price=100000") == [5]
+    assert found("--metadata", "price:=100000") == []
     assert found("--metadata", "maker=ALICE", "--metadata", "taker=ALICE") == []
-    assert found("--metadata", "maker=5") == []
 
 
 def test_wrong_points_and_members(traded: Command) -> None:
@@ -115,7 +116,8 @@ def test_wrong_points_and_members(traded: Command) -> None:
         outcome = traded.run(*words)
         assert outcome.code == 2
         assert "write N, 2026-12-31, 2026-12-31T12:00:00Z or effective:2026-12-31" in outcome.err
-    assert "NAME=VALUE" in traded.run("entries", "--metadata", "maker").err
+    assert "NAME:=JSON" in traded.run("entries", "--metadata", "maker").err
+    assert "no JSON" in traded.run("entries", "--metadata", "maker:=ALICE").err
     outcome = traded.run("trial-balance", "--as-of", "99", "--json")
     assert (outcome.code, outcome.error["code"]) == (2, "unknown_sequence")
     outcome = traded.run("statement", "ALICE", "--since", "3", "--until", "effective:2026-01-01")

@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import bibank as bb
 from bibank import drafts
 from bibank.chronicle import Chronicle
+from bibank.journal.codec import decode_line
+from bibank.journal.reference import encode_line, line_hash
+from bibank.projections import SqliteBooks
+from bibank.stored_lines import rechecked
+from bibank.stores import Head
 from tests.store.journals import StillClock, deposit, transfer
 
 ALICE = bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
+LAST_OF_ALL = datetime(9999, 1, 1, tzinfo=UTC)
 FIRST, LAST = datetime(2026, 1, 25, 10, tzinfo=UTC), datetime(2026, 1, 25, 13, tzinfo=UTC)
 
 
@@ -122,7 +130,6 @@ def stand_ahead(home: Path, other: Path) -> None:
         (spoil_balance, "not those of the journal"),
         (spoil_bytes, "not a database"),
         (of_another_history, "of another history"),
-        (stand_ahead, "ahead"),
     ],
 )
 def test_a_projection_of_no_use_is_named_and_not_asked(
@@ -146,6 +153,65 @@ def test_a_projection_of_no_use_is_named_and_not_asked(
         assert "projection" not in caplog.text
 
 
+@pytest.mark.parametrize("error", [bb.HeadConflict, bb.StoreUnavailable, bb.ProjectionMismatch])
+def test_a_projection_that_fails_in_the_middle_is_not_missed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[bb.BibankError]
+) -> None:
+    """Moved by another process, locked or damaged while it is asked: the journal answers, the log says it."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise error("not now")
+
+    monkeypatch.setattr(SqliteBooks, "movements", fails)
+    with bb.Ledger.open(home) as ledger:
+        assert posted(ledger) == TOLD
+        assert "not now" in caplog.text
+
+
+def test_filters_find_more_than_one_page_of_the_projection(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sequences the projection is asked for at a time, no entry is missed or told twice."""
+    monkeypatch.setattr("bibank.history._FIND_PAGE", 1)
+    with bb.Ledger.open(home) as ledger:
+        found = ledger.entries(intent=bb.TransactionIntent.DEPOSIT)
+        assert [entry.sequence for entry in found] == [3, 4, 5, 7]
+
+
+@pytest.mark.parametrize("is_projected", [False, True])
+def test_trades_are_those_of_makers_and_of_takers(tmp_path: Path, *, is_projected: bool) -> None:
+    """Whichever side a user was on, and nobody else's."""
+    with bb.Ledger.create(tmp_path / "books", durability="none") as book:
+        ledger = book.bind(correlation_id="r1")
+        ledger.deposit("A", "9 USDT")
+        ledger.deposit("B", "9 BTC")
+        ledger.trade(maker="A", maker_gives="1 USDT", taker="B", taker_gives="1 BTC")
+        if is_projected:
+            ledger.project()
+        told = {user: [line.sequence for line in ledger.trades(user)] for user in ("A", "B", "C")}
+    assert told == {"A": [5], "B": [5], "C": []}
+
+
+def test_books_that_are_ahead_of_the_journal_are_built_anew(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Books of lines that a journal lost tell what is left as it was, and follow the journal again."""
+    stand_ahead(home, tmp_path / "other")
+    with bb.Ledger.open(home) as ledger:
+        assert posted(ledger) == TOLD
+        ledger.project()
+        assert "built anew" in caplog.text
+        assert posted(ledger) == TOLD
+        ledger.commit(deposit("A", "8 USDT"))
+    stand_ahead(home, tmp_path / "another")
+    for file in home.glob("projection.db*"):
+        file.unlink()
+    shutil.copy(tmp_path / "other" / "projection.db", home / "projection.db")  # line 8 is another there
+    with bb.Ledger.open(home) as ledger:
+        assert posted(ledger) == [*TOLD, "54"]
+        assert "of another history" in caplog.text
+
+
 def test_as_of_the_edges(home: Path) -> None:
     """Line 0, inside genesis, the head and beyond; the first and last moments there are."""
     with bb.Ledger.open(home) as ledger:
@@ -163,6 +229,9 @@ def test_as_of_the_edges(home: Path) -> None:
         assert posted(ledger, until=bb.AsOf.recorded(first)) == []
         assert posted(ledger, since=99) == posted(ledger, since=7, until=7) == []
         assert posted(ledger, since=6, until=5) == []
+        assert posted(ledger, since=bb.AsOf.recorded(FIRST)) == TOLD
+        assert posted(ledger, since=bb.AsOf.recorded(LAST)) == TOLD[3:]
+        assert posted(ledger, until=bb.AsOf.recorded(LAST)) == TOLD[:3]
 
 
 @pytest.mark.parametrize(
@@ -258,3 +327,138 @@ def test_forks_tell_the_past_across_the_point_where_they_left(home: Path) -> Non
         assert posted(twice) == ["10", "30", "60", "0", "2"]
         assert str(twice.balance("A", "USDT", as_of=5).posted) == "60"
         assert posted(ledger) == TOLD
+
+
+def test_a_forged_line_behind_its_signatures_is_never_told(home: Path) -> None:
+    """What is put behind the signatures of a line, which no hash covers, is found wherever it is read."""
+    for file in home.glob("projection.db*"):
+        file.unlink()
+    with bb.Ledger.open(home) as ledger:
+        (day,) = (home / "journal").glob("*.jsonl")
+        first, middle, last = day.read_bytes().partition(b'"amount":"20"')
+        at = last.index(b',"signatures":[')
+        end = last.index(b"\n")
+        room = end - at
+        postings = b'{"account":"LIAB:USER:A:USDT:AVAILABLE","amount":"9","side":"credit"}'
+        forged = b',"signatures":[%b],"postings":[%b]}'
+        forged = forged % (b" " * (room - len(forged) - len(postings) + 4), postings)
+        assert len(forged) == room
+        day.write_bytes(first + middle + last[:at] + forged + last[end:])
+        for question in (
+            lambda: posted(ledger),
+            lambda: ledger.trial_balance(as_of=7),
+            ledger.project,
+            lambda: list(ledger.verified_lines(after=Head())),
+        ):
+            with pytest.raises(bb.JournalCorrupt):
+                question()
+
+
+def test_a_line_that_does_not_follow_is_never_told() -> None:
+    """A line that is whole in itself and has another line before it is no line of this history."""
+    store = bb.MemoryStore()
+    with bb.Ledger(store=store, opening={"USDT": "100"}) as ledger:
+        ledger.commit(deposit("A", "10 USDT"))
+        *before, last = store.read()
+        strange = attrs.evolve(decode_line(last), prev_hash="f" * 64)
+        strange = attrs.evolve(strange, hash=line_hash(strange, ledger_id=ledger.ledger_id))
+        lines = rechecked(
+            iter([*before, encode_line(strange)]),
+            after=Head(),
+            until_sequence=3,
+            ledger_id=lambda sequence: ledger.ledger_id,
+            place=lambda error: error,
+        )
+        with pytest.raises(bb.JournalCorrupt, match="prev_hash is not the hash of the line before"):
+            list(lines)
+
+
+class Blocked(bb.MemoryStore):
+    """A store whose appends wait until the test lets them go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.free = threading.Event(), threading.Event()
+        self.free.set()
+
+    def append(self, group: Any) -> None:
+        """Wait, and append."""
+        self.begun.set()
+        assert self.free.wait(60)
+        super().append(group)
+
+
+def test_the_past_ends_at_the_last_durable_line() -> None:
+    """What is sealed and not yet on the disk is in no statement, no trial balance and no listing."""
+    store = Blocked()
+    with bb.Ledger(store=store, opening={"USDT": "100"}) as ledger:
+        ledger.commit(deposit("A", "10 USDT"))
+        store.free.clear()
+        store.begun.clear()
+        writer = threading.Thread(target=lambda: ledger.commit(deposit("A", "20 USDT")))
+        writer.start()
+        try:
+            assert store.begun.wait(60)
+            assert ledger._committer.machine.head.sequence == 4
+            assert posted(ledger) == ["10"]
+            assert str(ledger.balance("A", "USDT", as_of=bb.AsOf.effective(LAST_OF_ALL)).posted) == "10"
+            assert sum(line.debit.units for line in ledger.trial_balance()) == 110 * 10**8
+            assert [entry.sequence for entry in ledger.entries(correlation_id="r1")] == [3]
+            assert [line.sequence for line in ledger.verified_lines(after=Head())] == [1, 2, 3]
+            with pytest.raises(bb.UnknownSequence):
+                ledger.balance("A", "USDT", as_of=4)
+        finally:
+            store.free.set()
+            writer.join()
+        assert posted(ledger) == ["10", "30"]
+
+
+def test_filters_find_what_is_far_apart_and_what_is_near(tmp_path: Path) -> None:
+    """Entries that the projection names are read one by one or in one go, and are the same."""
+    with bb.Ledger.create(tmp_path / "books", opening={"USDT": "100"}, durability="none") as ledger:
+        rare = {2, 150, 299}
+        entries = [
+            drafts.deposit("A", "1 USDT", correlation_id="rare" if number in rare else "often")
+            for number in range(300)
+        ]
+        ledger.commit_each(entries)
+        ledger.project()
+        found = [entry.sequence for entry in ledger.entries(correlation_id="rare")]
+        assert found == [3 + number for number in sorted(rare)]
+        found = [entry.sequence for entry in ledger.entries(correlation_id="often")]
+        assert found == [3 + number for number in range(300) if number not in rare]
+
+
+def test_a_reader_that_lags_asks_the_books_that_are_ahead(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The books still tell what was at the reader's own last line."""
+    with bb.LedgerReader.open(home, show="written") as reader:
+        before = reader.statement("A"), reader.trial_balance(), reader.entries(correlation_id="r1")
+        with bb.Ledger.open(home, clock=StillClock("2026-01-26")) as ledger:
+            ledger.commit(deposit("A", "7 USDT"))
+            ledger.project()
+        reached = asked_of_journal(monkeypatch)
+        assert (reader.statement("A"), reader.trial_balance(), reader.entries(correlation_id="r1")) == before
+        assert reached() == [7, 7, 7]
+        reader.refresh()
+        assert posted(reader)[-1] == "53"
+        assert "projection" not in caplog.text
+
+
+def test_accounts_page_by_page(home: Path) -> None:
+    """A page of accounts begins after the last of the page before, now and as of a point."""
+    with bb.Ledger.open(home) as ledger:
+        for as_of in (None, 7, 4):
+            whole = list(ledger.accounts("", as_of=as_of))
+            assert len(whole) > 2
+            pages: list[bb.AccountBalance] = []
+            while page := ledger.accounts(as_of=as_of, after=pages[-1].account if pages else None, limit=2):
+                pages += page
+            assert pages == whole
+        (only,) = ledger.accounts("LIAB:USER:A", after=bb.AccountKey("ASSET:SYSTEM:VAULT:USDT:MAIN"))
+        assert only.account == ALICE
+        assert not ledger.accounts("LIAB:USER:A", after=bb.AccountKey("LIAB:USER:B:USDT:AVAILABLE"))
+        wrong: Any = "LIAB"
+        with pytest.raises(bb.InvalidType, match="AccountKey"):
+            ledger.accounts(after=wrong)
