@@ -124,6 +124,8 @@ class History:
 
         Raises `InvalidType`, `InvalidValue`, `UnknownSequence`, `JournalCorrupt`.
         """
+        if isinstance(user, AccountKey):
+            raise InvalidType(f"a user is an id, not the account {user}")
         who = None if user is None else owner_id(user)
         assets = None if pair is None else pair_of(pair)
         after_sequence, limit = check_sequence(after_sequence, minimum=0), check_limit(limit)
@@ -366,8 +368,11 @@ class History:
 
     def _books(self) -> SqliteBooks | None:
         """Open the home's projection, if it has one; it is made elsewhere."""
-        if self._home is None or not self._home.projection.is_file():
-            return None
+        try:
+            if self._home is None or not self._home.projection.is_file():
+                return None
+        except OSError as error:
+            raise StoreUnavailable(f"cannot look for {self._home}: {error.strerror}") from error
         from bibank.projection.books import SqliteBooks
 
         return SqliteBooks(self._home.projection)

@@ -22,6 +22,7 @@ from bibank.journal.reference import encode_line, line_hash
 from bibank.projections import SqliteBooks
 from bibank.stored_lines import rechecked
 from bibank.stores import Head
+from tests.ledger.operators import BERT, CLEO, VAULT, approve, governed, propose
 from tests.store.journals import StillClock, deposit, transfer
 
 ALICE = bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
@@ -255,6 +256,7 @@ def test_as_of_the_edges(home: Path) -> None:
         (lambda book: book.statement(ALICE, "BTC"), bb.InvalidValue, "not in BTC"),
         (lambda book: book.statement("a b"), bb.InvalidInput, "a b"),
         (lambda book: book.trades("a b"), bb.InvalidInput, "a b"),
+        (lambda book: book.trades(ALICE), bb.InvalidType, "a user is an id"),
         (lambda book: book.trades(pair="BTCUSDT"), bb.InvalidValue, "BASE/QUOTE"),
         (lambda book: book.trades(pair="btc/USDT"), bb.InvalidInput, "btc"),
         (lambda book: book.trades(pair=5), bb.InvalidType, "pair"),
@@ -411,6 +413,28 @@ def test_the_past_ends_at_the_last_durable_line() -> None:
             store.free.set()
             writer.join()
         assert posted(ledger) == ["10", "30"]
+
+
+def test_what_is_paid_out_of_the_revenue_is_no_fee() -> None:
+    """Fees are told from other movements of their accounts by the intent of the entry; reversals count."""
+    with governed() as ledger:
+        bound = ledger.bind(correlation_id="r1")
+        bound.fee("ALICE", "5 USDT")
+        taken = bound.fee("ALICE", "2 USDT")
+        revenue = bb.AccountKey("REV:SYSTEM:FEE:USDT:TRADING")
+        payout = drafts.adjustment(
+            [bb.Posting.debit(revenue, "4"), bb.Posting.credit(VAULT, "4")],
+            purpose=bb.AdjustmentPurpose.REVENUE_PAYOUT,
+            reason="the owners are paid",
+            correlation_id="p1",
+        )
+        assert approve(ledger, propose(ledger, payout), BERT, CLEO) is not None
+        assert str(ledger.balance(revenue).posted) == "3"
+        (row,) = ledger.fee_totals()
+        assert (row.kind, row.entries, str(row.total)) == (bb.FeeKind.TRADING, 2, "7")
+        bound.reverse(taken.sequence)
+        (row,) = ledger.fee_totals()
+        assert (row.entries, str(row.total)) == (3, "5")
 
 
 def test_filters_find_what_is_far_apart_and_what_is_near(tmp_path: Path) -> None:

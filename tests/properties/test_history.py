@@ -330,7 +330,7 @@ def check_fees(ledger: bb.Ledger, past: Past, data: st.DataObject) -> None:
     counts: dict[str, int] = {}
     for found in inside:
         for account, change in found.changes.items():
-            if account.startswith("REV:SYSTEM:FEE:"):
+            if found.intent == "fee" and account.startswith("REV:SYSTEM:FEE:"):
                 sums[account] = sums.get(account, 0) + change
                 counts[account] = counts.get(account, 0) + 1
     table = ledger.fee_totals(since=asked(since), until=asked(until))
