@@ -22,6 +22,11 @@ from bibank.model.statement import TradeLine
 
 _TRADE = b'"intent":"trade"'
 
+_LOOKED_FOR = 16
+"""Accounts that are looked for in a line sooner than the line is read."""
+
+_TRADE_PAGE = 1024
+
 StoredLines = Iterator[tuple[Head, bytes]]
 """Lines, each with where the journal stands after it."""
 
@@ -111,8 +116,9 @@ class Chronicle:
         """Give what the entries did that the index does not hold; of some accounts, or of all."""
         wanted = None if accounts is None else frozenset(accounts)
         sought = [f'"{account}"'.encode() for account in accounts or ()]
+        looks_first = wanted is not None and len(sought) <= _LOOKED_FOR
         for _, data in self.later():
-            if wanted is not None and not any(text in data for text in sought):
+            if looks_first and not any(text in data for text in sought):
                 continue  # a line that does not spell the account does not name it
             found = stored_movement(data)
             if found is None:
@@ -190,10 +196,12 @@ class Chronicle:
     ) -> Iterator[TradeLine]:
         """Give the trades of a user and a pair between two lines, the last one included."""
         if self.index is not None:
-            reach = min(until_sequence, self.reach.sequence)
-            yield from self.index.trades(
-                user=user, pair=pair, after_sequence=after_sequence, until_sequence=reach
-            )
+            reach, after = min(until_sequence, self.reach.sequence), after_sequence
+            while page := self.index.trades(
+                user=user, pair=pair, after_sequence=after, until_sequence=reach, limit=_TRADE_PAGE
+            ):
+                yield from page
+                after = page[-1].sequence
         for head, data in self.later() if until_sequence > self.reach.sequence else ():
             if head.sequence > until_sequence:
                 break

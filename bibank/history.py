@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, TypeGuard, TypeVar
 from uuid import UUID
 
 from bibank.chronicle import Chronicle, StoredLines
-from bibank.errors import HeadConflict, InvalidType, InvalidValue, ProjectionMismatch, StoreUnavailable
+from bibank.errors import (
+    HeadConflict,
+    InvalidType,
+    InvalidValue,
+    ProjectionMismatch,
+    StoreUnavailable,
+    excerpt,
+)
 from bibank.home import Home
 from bibank.journal.codec import decode_line
 from bibank.journal.history import Movement, Pot, Running, stored_movement, trial_balance_lines
@@ -42,7 +49,7 @@ from bibank.model.table import Table
 from bibank.model.trade import FeeKind
 from bibank.source import Source, check_limit, check_sequence
 from bibank.stored_lines import Placer, checked_lines, rechecked
-from bibank.time_travel import cut_of, pair_of, span_of, statement_of
+from bibank.time_travel import check_line, cut_of, pair_of, span_of, statement_of
 
 if TYPE_CHECKING:
     from bibank.projection.books import SqliteBooks
@@ -51,6 +58,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bibank")
 
 T = TypeVar("T")
+
+_WAIT_SECONDS = 0.2
+"""How long a question waits for a projection that somebody has locked; the journal answers as well."""
 
 _FIND_PAGE = 1024
 """Sequences asked for at a time: no more are looked up in vain than this where a few are enough."""
@@ -75,7 +85,13 @@ class History:
         """
 
         def told(chronicle: Chronicle) -> list[TrialBalanceLine]:
-            return list(trial_balance_lines(chronicle.units("", cut_of(chronicle, as_of))))
+            lines = list(trial_balance_lines(chronicle.units("", cut_of(chronicle, as_of))))
+            sums: dict[str, int] = {}
+            for line in lines:
+                sums[line.asset] = sums.get(line.asset, 0) + line.debit.units - line.credit.units
+            if any(sums.values()):  # every entry balances, so this is none of the journal's
+                raise ProjectionMismatch("its debits and credits are not equal; rebuild it")
+            return lines
 
         return Table(self._told(told, prefix=""), row_type=TrialBalanceLine)
 
@@ -98,8 +114,8 @@ class History:
 
         Raises `InvalidType`, `InvalidValue` for two axes, `UnknownSequence`, `JournalCorrupt`.
         """
-        if after is not None and not isinstance(after, StatementLine):
-            raise InvalidType(f"after is a StatementLine, not {type(after).__name__}")
+        if after is not None:
+            check_line(after)
         limit = check_limit(limit)
         pots = self._pots(owner, asset)
         accounts = [account for pot in pots for account in pot.accounts]
@@ -229,7 +245,8 @@ class History:
         line is no longer what it was when it was verified.
         """
         if not isinstance(after, Head):
-            raise InvalidType(f"after is a Head, not {type(after).__name__}")
+            raise InvalidType(f"after is a Head, not {excerpt(after)}")
+        check_sequence(after.sequence, minimum=0)
         with self._source.reading() as view:
             head = view.head
         if after.sequence > head.sequence:
@@ -314,7 +331,7 @@ class History:
         try:
             books = self._books()
             if books is not None:
-                with closing(books):
+                with closing(books), books.steadily():
                     return question(self._indexed(books, prefix=prefix, accounts=accounts))
         except (ProjectionMismatch, HeadConflict, StoreUnavailable) as error:
             logger.warning("the journal is read in place of the projection: %s", error)
@@ -364,7 +381,8 @@ class History:
 
     def _check_books(self, books: SqliteBooks) -> None:
         """Demand that the books, with the lines behind them, come to every balance; `ProjectionMismatch`."""
-        self._indexed(books)
+        with books.steadily():
+            self._indexed(books)
 
     def _books(self) -> SqliteBooks | None:
         """Open the home's projection, if it has one; it is made elsewhere."""
@@ -375,13 +393,13 @@ class History:
             raise StoreUnavailable(f"cannot look for {self._home}: {error.strerror}") from error
         from bibank.projection.books import SqliteBooks
 
-        return SqliteBooks(self._home.projection)
+        return SqliteBooks(self._home.projection, busy_timeout_seconds=_WAIT_SECONDS)
 
     def _pots(self, owner: Owner, asset: str | None) -> list[Pot]:
         """Say what a statement is about."""
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
-                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
+                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {excerpt(asset)}")
             return [Pot(asset=owner.asset, available=owner.text, pending=None)]
         prefix = f"LIAB:USER:{owner_id(owner)}:"
         if asset is not None:

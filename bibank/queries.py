@@ -150,11 +150,11 @@ class Queries(History):
         """
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
-                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
+                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {excerpt(asset)}")
             units = self._units([owner.text], as_of)
             return _balance(owner.asset, available=units.get(owner.text, 0), pending=0)
         if asset is None:
-            raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
+            raise InvalidValue(f"which asset? balances({excerpt(owner)}) lists all of them")
         prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}"
         available, locked = f"{prefix}:{AVAILABLE}", f"{prefix}:{LOCKED}"
         units = self._units([available, locked], as_of)

@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from bibank.errors import InvalidType, InvalidValue, UnknownSequence
+from bibank.errors import InvalidType, InvalidValue, UnknownSequence, excerpt
 from bibank.journal.machine import LedgerMachine
 from bibank.model.lines import Head
 from bibank.model.links import MAX_SEQUENCE
@@ -40,7 +40,7 @@ def check_sequence(sequence: int, *, minimum: int) -> int:
     if sequence > MAX_SEQUENCE:
         raise UnknownSequence(f"no line has a sequence beyond {MAX_SEQUENCE}")
     if sequence < minimum:
-        raise UnknownSequence(f"sequence {sequence} is below {minimum}; the first line is 1")
+        raise UnknownSequence(f"sequence {excerpt(sequence)} is below {minimum}; the first line is 1")
     return sequence
 
 
@@ -51,7 +51,7 @@ def check_limit(limit: int | None) -> int | None:
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
     if limit < 0:
-        raise InvalidValue(f"limit {limit} is negative")
+        raise InvalidValue(f"limit {excerpt(limit)} is negative")
     return min(limit, sys.maxsize)
 
 

@@ -13,6 +13,7 @@ from bibank.journal.history import Movement, Pot, Running, statement_lines
 from bibank.model.as_of import AsOf, PointInTime, TimeAxis, check_point
 from bibank.model.money import check_asset
 from bibank.model.statement import StatementLine
+from bibank.model.timestamp import check_utc
 
 _INSTANT = timedelta(microseconds=1)
 """Between two times that the journal can tell apart."""
@@ -86,6 +87,16 @@ def _last_before(chronicle: Chronicle, point: PointInTime) -> int:
     if point < 0:
         raise UnknownSequence(f"sequence {excerpt(point)} is below 0; the first line is 1")
     return max(min(point - 1, chronicle.head.sequence), 0)
+
+
+def check_line(line: object) -> None:
+    """Refuse what is no line of a statement, as the end of a page; `InvalidType`, `InvalidTimestamp`."""
+    if not isinstance(line, StatementLine):
+        raise InvalidType(f"after is a StatementLine, not {excerpt(line)}")
+    key: tuple[object, object] = line.sequence, line.asset  # attrs does not hold a caller to the types
+    if not isinstance(key[0], int) or not isinstance(key[1], str):
+        raise InvalidType(f"after is a StatementLine that a statement gave, not {excerpt(line)}")
+    check_utc(line.effective_at)
 
 
 def statement_of(

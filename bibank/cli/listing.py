@@ -18,6 +18,7 @@ from bibank.model.table import plain
 from bibank.model.timestamp import format_timestamp
 from bibank.projection.verified import verified_batches
 from bibank.reader import LedgerReader
+from bibank.source import check_limit
 
 _ENTRY_COLUMNS = ("sequence", "timestamp", "intent", "postings", "correlation id")
 _RECORD_COLUMNS = ("sequence", "timestamp", "record", "reason", "correlation id")
@@ -55,7 +56,9 @@ def entries(
     wanted = dict(map(_member, metadata))
     listed: Iterable[JournalEntry]
     if intent is None and correlation_id is None and not wanted:
-        listed = islice(_all_entries(settings, after), limit)  # one by one: there may be millions
+        listed = islice(
+            _all_entries(settings, after), check_limit(limit)
+        )  # one by one: there may be millions
     else:
         with LedgerReader.open(settings.home.path, verify="chain", show="written") as reader:
             listed = reader.entries(

@@ -56,6 +56,8 @@ def effective_day(entry: JournalEntry) -> date:
 
 def checked(entries: Iterable[JournalEntry]) -> Iterator[JournalEntry]:
     """Give entries as they come; `InvalidType` for what is none."""
+    if not isinstance(entries, Iterable):
+        raise InvalidType(f"entries are a stream of JournalEntry, not {type(entries).__name__}")
     for entry in entries:
         if not isinstance(entry, JournalEntry):
             raise InvalidType(f"an export takes JournalEntry values, not {type(entry).__name__}")

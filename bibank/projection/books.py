@@ -147,6 +147,13 @@ class SqliteBooks(BalanceQuestions, HistoryQuestions):
             self._forget_pending()
             raise
 
+    @contextmanager
+    def steadily(self) -> Iterator[None]:
+        """Look at one saved state throughout, whatever others change meanwhile: the newest."""
+        with self._database.snapshot():
+            self._forget_pending()
+            yield
+
     def _forget_pending(self) -> None:
         """Stand where the file stands."""
         self._saver.forget()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from bibank.errors import InvalidType, InvalidValue, ProjectionMismatch
+from bibank.errors import InvalidType, InvalidValue, ProjectionMismatch, excerpt
 from bibank.journal.accounts import AccountBook
 from bibank.model.account import AVAILABLE, LOCKED, AccountKey, Owner, owner_id
 from bibank.model.amount import SignedAmount
@@ -39,10 +39,10 @@ class BalanceQuestions(Asking):
         """Tell the balance of an owner in one asset, or of exactly one account, as `Ledger.balance` does."""
         if isinstance(owner, AccountKey):
             if asset is not None and asset != owner.asset:
-                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {asset}")
+                raise InvalidValue(f"{owner} is an account in {owner.asset}, not in {excerpt(asset)}")
             return _balance(owner.asset, dict(self._units(owner.text)), available=owner.text)
         if asset is None:
-            raise InvalidValue(f"which asset? balances({owner!r}) lists all of them")
+            raise InvalidValue(f"which asset? balances({excerpt(owner)}) lists all of them")
         prefix = f"LIAB:USER:{owner_id(owner)}:{check_asset(asset)}:"
         return _owner_balance(prefix, asset, dict(self._units(prefix)))
 

@@ -39,7 +39,7 @@ _PAGE = 1000
 
 _MOVED = (
     "SELECT postings.sequence, change, timestamp, effective, intent, correlation_id "
-    "FROM postings CROSS JOIN entries USING (sequence) "
+    "FROM postings LEFT JOIN entries USING (sequence) "
     "WHERE account = ? AND postings.sequence > ? AND postings.sequence <= ? "
     "ORDER BY postings.sequence LIMIT ?"
 )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from weakref import finalize
 
 import attrs
 
@@ -25,11 +26,10 @@ from bibank.errors import (
     StoreUnavailable,
 )
 from bibank.model.lines import Head
+from bibank.projection.file_guard import delete_alone, take_shared
 
 BUSY_TIMEOUT_SECONDS = 5.0
 """How long to wait for another process: longer than any flush takes."""
-
-_FILE_MODE = 0o600
 
 _CACHE_KIB = 32_768
 """Pages kept in memory: the inner pages of the indexes of some million entries."""
@@ -86,7 +86,8 @@ class ProjectionDatabase:
         self.path = path
         self._schema = schema
         self._connection: sqlite3.Connection | None = None
-        _make_private(path)
+        guard = take_shared(path, timeout_seconds=busy_timeout_seconds)
+        self._release = finalize(self, os.close, guard)
         try:
             with self._translating():
                 # Autocommit mode: transactions begin and end where this class says so.
@@ -164,6 +165,7 @@ class ProjectionDatabase:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._release()
 
     def _make_tables(self, tables: tuple[str, ...]) -> None:
         with self.transaction() as connection:
@@ -208,12 +210,11 @@ class ProjectionDatabase:
 
 
 def delete_database(path: Path) -> None:
-    """Delete a projection's file and what SQLite keeps beside it."""
-    try:
-        for suffix in ("-wal", "-shm", ""):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot delete {path}: {error.strerror}") from error
+    """Delete a projection's file and what SQLite keeps beside it, once nobody has it open.
+
+    Raises `StoreUnavailable` when somebody still has after a while.
+    """
+    delete_alone(path, timeout_seconds=BUSY_TIMEOUT_SECONDS)
 
 
 def read_meta(path: Path) -> Meta | None:
@@ -238,6 +239,8 @@ def read_meta(path: Path) -> Meta | None:
 def _read_meta_row(path: Path, ledger_id: object, sequence: object, digest: object) -> Meta:
     if not isinstance(ledger_id, str) or type(sequence) is not int or not isinstance(digest, str):
         raise ProjectionMismatch(f"the projection {path} does not say how far it has come; rebuild it")
+    if sequence < 0 or (not sequence and digest != Head().hash):
+        raise ProjectionMismatch(f"the projection {path} stands at a line that cannot be; rebuild it")
     return Meta(ledger_id, Head(sequence, digest))
 
 
@@ -258,21 +261,6 @@ def _expected_schema(tables: tuple[str, ...]) -> list[tuple[str, str, str]]:
         return _schema_of(connection)
     finally:
         connection.close()
-
-
-def _make_private(path: Path) -> None:
-    """Make the file, readable by its owner alone, when it is not there; follow no link.
-
-    A file that is there is not opened: closing it would drop the locks that SQLite holds on it for
-    another object of this process (POSIX: a process's locks go with any of its handles).
-    """
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
-    except FileExistsError:
-        if path.is_symlink() or not path.is_file():
-            raise StoreUnavailable(f"{path} is not a plain file") from None
-    except OSError as error:
-        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -93,13 +93,17 @@ def follow_books(
 ) -> CatchUp:
     """Bring the books in a file to the end of a journal that is open already, and have them checked.
 
-    A file that is damaged, foreign or ahead of the journal, or that `check` raises `ProjectionMismatch` for,
-    is deleted, made anew and named in the log. Raises `JournalCorrupt`, `StoreUnavailable`, and what the
+    A file that is damaged or foreign, or that `check` raises `ProjectionMismatch` for, is deleted, made anew
+    and named in the log; one that is ahead is left. Raises `JournalCorrupt`, `StoreUnavailable`, and what the
     source raises.
     """
 
     def follow() -> CatchUp:
         with SqliteBooks(path) as books:
+            before = books.position
+            if before.sequence > source.head.sequence:  # another process saw lines before they were synced
+                check(books)
+                return CatchUp(before=before, position=before)
             report = catch_up(books, source, progress=progress)
             check(books)
             return report
@@ -135,12 +139,19 @@ def _ask(home: Home, question: Callable[[SqliteBooks], T], progress: Progress) -
 def _follow_and_ask(
     home: Home, question: Callable[[SqliteBooks], T], progress: Progress, *, because: str | None
 ) -> Answer[T]:
-    with SqliteBooks(home.projection) as books:
+    def follow(books: SqliteBooks) -> Answer[T]:
         plan = home.survey()
         machine = LedgerMachine(RiskEngine(), KeyringTrust(verify_never))
         report = catch_up(books, _lines(plan, progress, machine), progress=progress)
         books.check_against(machine.book)
         return Answer(value=question(books), report=report, rebuilt_because=because)
+
+    with SqliteBooks(home.projection) as books:
+        try:
+            return follow(books)
+        except HeadConflict:  # somebody else follows at the same time: once more, and nobody else meanwhile
+            with books.exclusively():
+                return follow(books)
 
 
 def _rebuild(home: Home, progress: Progress) -> Rebuild:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,6 +29,7 @@ from tests.ledger.operators import BERT, CLEO, VAULT, approve, governed, propose
 from tests.store.journals import StillClock, deposit, transfer
 
 ALICE = bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
+ROOT = Path(__file__).resolve().parents[2]
 LAST_OF_ALL = datetime(9999, 1, 1, tzinfo=UTC)
 FIRST, LAST = datetime(2026, 1, 25, 10, tzinfo=UTC), datetime(2026, 1, 25, 13, tzinfo=UTC)
 
@@ -104,6 +108,13 @@ def spoil_bytes(home: Path, _: Path) -> None:
     (home / "projection.db").write_bytes(b"no database at all" * 300)
 
 
+def before_the_first_line(home: Path, _: Path) -> None:
+    """Let the file say that it stands before any line."""
+    with sqlite3.connect(home / "projection.db") as connection:
+        connection.execute("UPDATE meta SET sequence = -1")
+    connection.close()
+
+
 def of_another_history(home: Path, other: Path) -> None:
     """Put the projection of another ledger in the place of this one."""
     with bb.Ledger.create(other, opening={"USDT": "100"}, durability="none") as ledger:
@@ -131,6 +142,7 @@ def stand_ahead(home: Path, other: Path) -> None:
         (spoil_balance, "not those of the journal"),
         (spoil_bytes, "not a database"),
         (of_another_history, "of another history"),
+        (before_the_first_line, "cannot be"),
     ],
 )
 def test_a_projection_of_no_use_is_named_and_not_asked(
@@ -193,24 +205,99 @@ def test_trades_are_those_of_makers_and_of_takers(tmp_path: Path, *, is_projecte
     assert told == {"A": [5], "B": [5], "C": []}
 
 
-def test_books_that_are_ahead_of_the_journal_are_built_anew(
+def test_books_that_are_ahead_of_the_journal_wait_for_it(
     home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Books of lines that a journal lost tell what is left as it was, and follow the journal again."""
+    """Books of lines that are not there tell what is; once another line stands there, they are built anew."""
     stand_ahead(home, tmp_path / "other")
     with bb.Ledger.open(home) as ledger:
         assert posted(ledger) == TOLD
-        ledger.project()
-        assert "built anew" in caplog.text
+        report = ledger.project()
+        assert (report.before.sequence, report.applied) == (8, 0)
         assert posted(ledger) == TOLD
         ledger.commit(deposit("A", "8 USDT"))
-    stand_ahead(home, tmp_path / "another")
-    for file in home.glob("projection.db*"):
-        file.unlink()
-    shutil.copy(tmp_path / "other" / "projection.db", home / "projection.db")  # line 8 is another there
-    with bb.Ledger.open(home) as ledger:
         assert posted(ledger) == [*TOLD, "54"]
         assert "of another history" in caplog.text
+        caplog.clear()
+        assert ledger.project().applied == 8
+        assert "built anew" in caplog.text
+        caplog.clear()
+        assert posted(ledger) == [*TOLD, "54"]
+        assert not caplog.text
+
+
+def test_an_edit_between_the_comparison_and_the_answer_is_not_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compared with memory and what is told are one state of the projection."""
+    agrees = Chronicle.agrees
+    edited = []
+
+    def agrees_and_edit(self: Chronicle, *arguments: Any, **options: Any) -> bool:
+        found = agrees(self, *arguments, **options)
+        spoil_balance(home, home)
+        edited.append(found)
+        return found
+
+    with bb.Ledger.open(home) as ledger:
+        monkeypatch.setattr(Chronicle, "agrees", agrees_and_edit)
+        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
+        assert edited == [True]
+        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
+        assert edited == [True, False]
+
+
+@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
+def test_what_is_no_file_beside_the_projection_is_not_waited_for(home: Path, beside: str) -> None:
+    """A pipe where SQLite or its guard would open a file would be waited for: the journal answers instead."""
+    with bb.Ledger.open(home) as ledger:
+        for file in home.glob(f"projection.db{beside}"):
+            file.unlink()
+        os.mkfifo(home / f"projection.db{beside}")
+        assert posted(ledger) == TOLD
+        with pytest.raises(bb.StoreUnavailable):
+            ledger.project()
+
+
+DELETES_AND_ASKS = """
+import os, sys, threading, time
+import bibank as bb
+
+home, seconds = sys.argv[1], float(sys.argv[2])
+ledger = bb.Ledger.open(home)
+end = time.monotonic() + seconds
+wrong = []
+
+def ask():
+    while time.monotonic() < end:
+        if str(ledger.balance("A", "USDT", as_of=5).posted) != "60":
+            wrong.append("balance")
+
+def make():
+    while time.monotonic() < end:
+        try:
+            os.unlink(os.path.join(home, "projection.db"))
+        except FileNotFoundError:
+            pass
+        try:
+            ledger.project()
+        except bb.StoreUnavailable:
+            pass
+
+threads = [threading.Thread(target=work) for work in (ask, ask, make)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(1 if wrong else 0)
+"""
+
+
+def test_the_projection_may_be_deleted_under_those_who_ask(home: Path) -> None:
+    """Deleted and made anew at any moment, it never becomes two files with one shared memory, which kills."""
+    command = [sys.executable, "-c", DELETES_AND_ASKS, str(home), "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
 
 
 def test_as_of_the_edges(home: Path) -> None:
@@ -235,6 +322,30 @@ def test_as_of_the_edges(home: Path) -> None:
         assert posted(ledger, until=bb.AsOf.recorded(LAST)) == TOLD[:3]
 
 
+def nowhere() -> Any:
+    """A position that is none."""
+    sequence: Any = None
+    return Head(sequence, "x")
+
+
+def line_of(**fields: Any) -> Any:
+    """A line as no statement gives it."""
+    zero = bb.SignedAmount(0)
+    amounts = dict.fromkeys(("amount", "posted", "pending", "available"), zero)
+    return bb.StatementLine(
+        **{
+            "sequence": 3,
+            "timestamp": FIRST,
+            "effective_at": FIRST,
+            "asset": "USDT",
+            "intent": bb.TransactionIntent.DEPOSIT,
+            "correlation_id": "r1",
+            **amounts,
+            **fields,
+        }
+    )
+
+
 @pytest.mark.parametrize(
     ("question", "error", "text"),
     [
@@ -243,7 +354,7 @@ def test_as_of_the_edges(home: Path) -> None:
         (lambda book: book.balance("A", "USDT", as_of=10**40), bb.UnknownSequence, "no line"),
         (lambda book: book.balance("A", "USDT", as_of=True), bb.InvalidType, "bool"),
         (lambda book: book.balance("A", "USDT", as_of="5"), bb.InvalidType, "AsOf.recorded"),
-        (lambda book: book.balance(ALICE, "BTC", as_of=5), bb.InvalidValue, "in USDT, not in BTC"),
+        (lambda book: book.balance(ALICE, "BTC", as_of=5), bb.InvalidValue, "in USDT, not in 'BTC'"),
         (lambda book: book.accounts(7, as_of=5), bb.InvalidType, "prefix"),
         (lambda book: book.statement("A", since=-1), bb.UnknownSequence, "below 0"),
         (
@@ -252,8 +363,20 @@ def test_as_of_the_edges(home: Path) -> None:
             "both effective",
         ),
         (lambda book: book.statement("A", after=3), bb.InvalidType, "StatementLine"),
+        (lambda book: book.statement("A", after=line_of(sequence=None)), bb.InvalidType, "a statement gave"),
+        (
+            lambda book: book.statement("A", after=line_of(effective_at=datetime(2026, 1, 1))),  # noqa: DTZ001 - that is the point
+            bb.InvalidTimestamp,
+            "naive",
+        ),
+        (lambda book: book.statement(ALICE, 10**5000), bb.InvalidValue, "in USDT"),
+        (lambda book: book.balance(ALICE, 10**5000), bb.InvalidValue, "in USDT"),
+        (lambda book: book.balance(10**5000), bb.InvalidValue, "which asset"),
+        (lambda book: book.entries(after_sequence=-(10**5000)), bb.UnknownSequence, "below"),
+        (lambda book: book.entries(limit=-(10**5000)), bb.InvalidValue, "negative"),
+        (lambda book: book.verified_lines(after=nowhere()), bb.InvalidType, "sequence"),
         (lambda book: book.statement("A", limit=-1), bb.InvalidValue, "negative"),
-        (lambda book: book.statement(ALICE, "BTC"), bb.InvalidValue, "not in BTC"),
+        (lambda book: book.statement(ALICE, "BTC"), bb.InvalidValue, "not in 'BTC'"),
         (lambda book: book.statement("a b"), bb.InvalidInput, "a b"),
         (lambda book: book.trades("a b"), bb.InvalidInput, "a b"),
         (lambda book: book.trades(ALICE), bb.InvalidType, "a user is an id"),

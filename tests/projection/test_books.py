@@ -314,7 +314,7 @@ def test_questions_that_make_no_sense(path: Path) -> None:
     with SqliteBooks(path) as balances:
         with pytest.raises(InvalidValue, match="which asset"):
             balances.balance("ALICE")
-        with pytest.raises(InvalidValue, match="not in BTC"):
+        with pytest.raises(InvalidValue, match="not in 'BTC'"):
             balances.balance(AccountKey("LIAB:USER:ALICE:USDT:AVAILABLE"), "BTC")
         with pytest.raises(InvalidAccountKey):
             balances.balances("alice")

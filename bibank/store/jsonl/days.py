@@ -1,6 +1,6 @@
 """Day files: finding lines in them, forwards from a sequence, without loading them.
 
-A sparse index keeps one offset for every 512 lines, so that a line in a journal of millions is
+A sparse index keeps one offset for every 64 lines, so that a line in a journal of millions is
 found by one seek, and the index costs a few bytes for a hundred lines. What a snapshot stands for is not
 scanned, and has no offsets: lines there are found by binary search.
 """
@@ -21,8 +21,10 @@ from bibank.store.jsonl.files import Files
 from bibank.store.jsonl.seek import first_number, seek
 
 DAY_NAME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl", re.ASCII)
+_FIRST_CHUNK_BYTES = 1 << 15
+"""Enough for the one line that is often all that is wanted; each further chunk is twice as large."""
 _CHUNK_BYTES = 1 << 20
-_STRIDE = 512
+_STRIDE = 64
 """Lines between two offsets of the index."""
 
 
@@ -86,10 +88,12 @@ def segments(files: Files, name: str, *, start: int, stop: int) -> Iterator[tupl
     rest = b""
     cut = 0
     offset = end = start
+    size = _FIRST_CHUNK_BYTES
     while offset < stop:
-        chunk = files.read(name, offset=offset, size=min(_CHUNK_BYTES, stop - offset))
+        chunk = files.read(name, offset=offset, size=min(size, stop - offset))
         if not chunk:
             break
+        size = min(2 * size, _CHUNK_BYTES)
         offset += len(chunk)
         *whole, rest = (rest + chunk).split(b"\n")
         for segment in whole:
@@ -167,6 +171,11 @@ class Days:
         days = [day for day in self.files if day.size]
         for place, day in zip(places, days, strict=False):
             day.passed, day.passed_bytes = place.lines, place.size
+
+    def begin_again(self) -> None:
+        """Let the next scan begin at the first line."""
+        for day in self.files:
+            day.passed = day.passed_bytes = 0
 
     def find(self, sequence: int) -> bytes | None:
         """Find a line without an index; None where the files do not look like lines in order.
