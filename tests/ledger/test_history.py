@@ -1,13 +1,7 @@
-"""Questions about the past: their edges, what they refuse, and what becomes of a projection of no use."""
+"""Questions about the past: their edges, what they refuse, and what is never told."""
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,166 +13,19 @@ import pytest
 
 import bibank as bb
 from bibank import drafts
-from bibank.chronicle import Chronicle
 from bibank.journal.codec import decode_line
 from bibank.journal.reference import encode_line, line_hash
-from bibank.projections import SqliteBooks
 from bibank.stored_lines import rechecked
 from bibank.stores import Head
 from tests.ledger.operators import BERT, CLEO, VAULT, approve, governed, propose
-from tests.store.journals import StillClock, deposit, transfer
-
-ALICE = bb.AccountKey("LIAB:USER:A:USDT:AVAILABLE")
-ROOT = Path(__file__).resolve().parents[2]
-LAST_OF_ALL = datetime(9999, 1, 1, tzinfo=UTC)
-FIRST, LAST = datetime(2026, 1, 25, 10, tzinfo=UTC), datetime(2026, 1, 25, 13, tzinfo=UTC)
+from tests.ledger.past import ALICE, FIRST, LAST, LAST_OF_ALL, TOLD, made, posted
+from tests.store.journals import deposit
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home with a projection that reaches to line 5 of 7."""
-    path = tmp_path / "books"
-    clock = StillClock()
-    with bb.Ledger.create(path, opening={"USDT": "100"}, clock=clock, durability="none") as ledger:
-        for number in (10, 20, 30):
-            ledger.commit(deposit("A", f"{number} USDT"))
-        ledger.project()
-        clock.moment = LAST
-        ledger.commit(transfer("A", "B", "15 USDT"))
-        early = FIRST - timedelta(days=1)
-        ledger.commit(drafts.deposit("A", "1 USDT", correlation_id="r3", effective_at=early))
-    return path
-
-
-def posted(ledger: bb.Ledger | bb.LedgerReader, **options: Any) -> list[str]:
-    """The running balance of A's statement."""
-    return [str(line.posted) for line in ledger.statement("A", "USDT", **options)]
-
-
-TOLD = ["10", "30", "60", "45", "46"]
-
-
-def asked_of_journal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """Note of each question how far the index reached that answered it."""
-    reached: list[int] = []
-    init = Chronicle.__init__
-
-    def noted(self: Chronicle, *arguments: Any, **options: Any) -> None:
-        init(self, *arguments, **options)
-        reached.append(self.reach.sequence)
-
-    monkeypatch.setattr(Chronicle, "__init__", noted)
-    return lambda: reached
-
-
-def test_the_projection_answers_as_far_as_it_reaches(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement comes from the projection and the lines behind it; brought up to date, from it alone."""
-    reached = asked_of_journal(monkeypatch)
-    with bb.Ledger.open(home) as ledger:
-        assert posted(ledger) == TOLD
-        assert ledger.project().applied == 2
-        assert posted(ledger) == TOLD
-    assert reached() == [5, 7, 7]  # the second for the check of what was brought up to date
-
-
-def test_readers_use_the_projection_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader asks the projection that is there, and makes none."""
-    reached = asked_of_journal(monkeypatch)
-    with bb.LedgerReader.open(home, show="written") as reader:
-        assert posted(reader) == TOLD
-        for file in home.glob("projection.db*"):
-            file.unlink()
-        assert posted(reader) == TOLD
-    assert reached() == [5, 0]
-    assert not (home / "projection.db").exists()
-
-
-def spoil_balance(home: Path, _: Path) -> None:
-    """Change what an account has in the file."""
-    with sqlite3.connect(home / "projection.db") as connection:
-        connection.execute("UPDATE accounts SET balance = balance + 1")
-        connection.execute("UPDATE postings SET balance = balance + 1")
-    connection.close()
-
-
-def spoil_bytes(home: Path, _: Path) -> None:
-    """Leave a file that is no database."""
-    for file in home.glob("projection.db-*"):
-        file.unlink()
-    (home / "projection.db").write_bytes(b"no database at all" * 300)
-
-
-def before_the_first_line(home: Path, _: Path) -> None:
-    """Let the file say that it stands before any line."""
-    with sqlite3.connect(home / "projection.db") as connection:
-        connection.execute("UPDATE meta SET sequence = -1")
-    connection.close()
-
-
-def of_another_history(home: Path, other: Path) -> None:
-    """Put the projection of another ledger in the place of this one."""
-    with bb.Ledger.create(other, opening={"USDT": "100"}, durability="none") as ledger:
-        ledger.commit(deposit("A", "10 USDT"))
-        ledger.project()
-    for file in home.glob("projection.db-*"):
-        file.unlink()
-    shutil.copy(other / "projection.db", home / "projection.db")
-
-
-def stand_ahead(home: Path, other: Path) -> None:
-    """Let the projection have come further than the journal."""
-    shutil.copytree(home, other)
-    with bb.Ledger.open(other) as ledger:
-        ledger.commit(deposit("A", "10 USDT"))
-        ledger.project()
-    for file in home.glob("projection.db*"):
-        file.unlink()
-    shutil.copy(other / "projection.db", home / "projection.db")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "named"),
-    [
-        (spoil_balance, "not those of the journal"),
-        (spoil_bytes, "not a database"),
-        (of_another_history, "of another history"),
-        (before_the_first_line, "cannot be"),
-    ],
-)
-def test_a_projection_of_no_use_is_named_and_not_asked(
-    home: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    spoil: Callable[[Path, Path], None],
-    named: str,
-) -> None:
-    """Damaged, foreign, edited or ahead: the journal answers instead, and the log says why."""
-    spoil(home, tmp_path / "other")
-    with bb.Ledger.open(home) as ledger, caplog.at_level(logging.INFO, logger="bibank"):
-        assert posted(ledger) == TOLD
-        assert named in caplog.text
-        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
-        assert sum(line.debit.units for line in ledger.trial_balance()) == 161 * 10**8
-        assert len(ledger.entries(intent=bb.TransactionIntent.DEPOSIT)) == 4
-        ledger.project()  # builds it anew
-        caplog.clear()
-        assert posted(ledger) == TOLD
-        assert "projection" not in caplog.text
-
-
-@pytest.mark.parametrize("error", [bb.HeadConflict, bb.StoreUnavailable, bb.ProjectionMismatch])
-def test_a_projection_that_fails_in_the_middle_is_not_missed(
-    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[bb.BibankError]
-) -> None:
-    """Moved by another process, locked or damaged while it is asked: the journal answers, the log says it."""
-
-    def fails(*_: Any, **__: Any) -> None:
-        raise error("not now")
-
-    monkeypatch.setattr(SqliteBooks, "movements", fails)
-    with bb.Ledger.open(home) as ledger:
-        assert posted(ledger) == TOLD
-        assert "not now" in caplog.text
+    return made(tmp_path / "books")
 
 
 def test_filters_find_more_than_one_page_of_the_projection(
@@ -203,101 +50,6 @@ def test_trades_are_those_of_makers_and_of_takers(tmp_path: Path, *, is_projecte
             ledger.project()
         told = {user: [line.sequence for line in ledger.trades(user)] for user in ("A", "B", "C")}
     assert told == {"A": [5], "B": [5], "C": []}
-
-
-def test_books_that_are_ahead_of_the_journal_wait_for_it(
-    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Books of lines that are not there tell what is; once another line stands there, they are built anew."""
-    stand_ahead(home, tmp_path / "other")
-    with bb.Ledger.open(home) as ledger:
-        assert posted(ledger) == TOLD
-        report = ledger.project()
-        assert (report.before.sequence, report.applied) == (8, 0)
-        assert posted(ledger) == TOLD
-        ledger.commit(deposit("A", "8 USDT"))
-        assert posted(ledger) == [*TOLD, "54"]
-        assert "of another history" in caplog.text
-        caplog.clear()
-        assert ledger.project().applied == 8
-        assert "built anew" in caplog.text
-        caplog.clear()
-        assert posted(ledger) == [*TOLD, "54"]
-        assert not caplog.text
-
-
-def test_an_edit_between_the_comparison_and_the_answer_is_not_told(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is compared with memory and what is told are one state of the projection."""
-    agrees = Chronicle.agrees
-    edited = []
-
-    def agrees_and_edit(self: Chronicle, *arguments: Any, **options: Any) -> bool:
-        found = agrees(self, *arguments, **options)
-        spoil_balance(home, home)
-        edited.append(found)
-        return found
-
-    with bb.Ledger.open(home) as ledger:
-        monkeypatch.setattr(Chronicle, "agrees", agrees_and_edit)
-        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
-        assert edited == [True]
-        assert str(ledger.balance("A", "USDT", as_of=5).posted) == "60"
-        assert edited == [True, False]
-
-
-@pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal"])
-def test_what_is_no_file_beside_the_projection_is_not_waited_for(home: Path, beside: str) -> None:
-    """A pipe where SQLite or its guard would open a file would be waited for: the journal answers instead."""
-    with bb.Ledger.open(home) as ledger:
-        for file in home.glob(f"projection.db{beside}"):
-            file.unlink()
-        os.mkfifo(home / f"projection.db{beside}")
-        assert posted(ledger) == TOLD
-        with pytest.raises(bb.StoreUnavailable):
-            ledger.project()
-
-
-DELETES_AND_ASKS = """
-import os, sys, threading, time
-import bibank as bb
-
-home, seconds = sys.argv[1], float(sys.argv[2])
-ledger = bb.Ledger.open(home)
-end = time.monotonic() + seconds
-wrong = []
-
-def ask():
-    while time.monotonic() < end:
-        if str(ledger.balance("A", "USDT", as_of=5).posted) != "60":
-            wrong.append("balance")
-
-def make():
-    while time.monotonic() < end:
-        try:
-            os.unlink(os.path.join(home, "projection.db"))
-        except FileNotFoundError:
-            pass
-        try:
-            ledger.project()
-        except bb.StoreUnavailable:
-            pass
-
-threads = [threading.Thread(target=work) for work in (ask, ask, make)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-sys.exit(1 if wrong else 0)
-"""
-
-
-def test_the_projection_may_be_deleted_under_those_who_ask(home: Path) -> None:
-    """Deleted and made anew at any moment, it never becomes two files with one shared memory, which kills."""
-    command = [sys.executable, "-c", DELETES_AND_ASKS, str(home), "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
 
 
 def test_as_of_the_edges(home: Path) -> None:
@@ -414,12 +166,6 @@ def test_an_empty_filter_value_is_told_from_a_missing_one() -> None:
     for place, value in enumerate(values):
         assert [entry.sequence for entry in ledger.entries(metadata={"tag": value})] == [3 + place]
     assert not ledger.entries(metadata={"other": None})
-
-
-def test_a_ledger_in_memory_has_no_projection_to_bring_up_to_date() -> None:
-    """There is no home to put it in, and the error says who answers."""
-    with pytest.raises(bb.ConfigurationError, match="its journal answers instead"):
-        bb.Ledger.in_memory().project()
 
 
 def test_a_line_that_changed_after_opening_is_never_told(home: Path) -> None:
@@ -558,39 +304,6 @@ def test_what_is_paid_out_of_the_revenue_is_no_fee() -> None:
         bound.reverse(taken.sequence)
         (row,) = ledger.fee_totals()
         assert (row.entries, str(row.total)) == (3, "5")
-
-
-def test_filters_find_what_is_far_apart_and_what_is_near(tmp_path: Path) -> None:
-    """Entries that the projection names are read one by one or in one go, and are the same."""
-    with bb.Ledger.create(tmp_path / "books", opening={"USDT": "100"}, durability="none") as ledger:
-        rare = {2, 150, 299}
-        entries = [
-            drafts.deposit("A", "1 USDT", correlation_id="rare" if number in rare else "often")
-            for number in range(300)
-        ]
-        ledger.commit_each(entries)
-        ledger.project()
-        found = [entry.sequence for entry in ledger.entries(correlation_id="rare")]
-        assert found == [3 + number for number in sorted(rare)]
-        found = [entry.sequence for entry in ledger.entries(correlation_id="often")]
-        assert found == [3 + number for number in range(300) if number not in rare]
-
-
-def test_a_reader_that_lags_asks_the_books_that_are_ahead(
-    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The books still tell what was at the reader's own last line."""
-    with bb.LedgerReader.open(home, show="written") as reader:
-        before = reader.statement("A"), reader.trial_balance(), reader.entries(correlation_id="r1")
-        with bb.Ledger.open(home, clock=StillClock("2026-01-26")) as ledger:
-            ledger.commit(deposit("A", "7 USDT"))
-            ledger.project()
-        reached = asked_of_journal(monkeypatch)
-        assert (reader.statement("A"), reader.trial_balance(), reader.entries(correlation_id="r1")) == before
-        assert reached() == [7, 7, 7]
-        reader.refresh()
-        assert posted(reader)[-1] == "53"
-        assert "projection" not in caplog.text
 
 
 def test_accounts_page_by_page(home: Path) -> None:
