@@ -53,7 +53,10 @@ def entries(
     metadata: tuple[str, ...],
 ) -> None:
     """List entries in journal order, each verified from genesis on."""
-    wanted = dict(map(_member, metadata))
+    members = list(map(_member, metadata))
+    wanted = dict(members)
+    if len(wanted) < len(members):
+        raise click.BadParameter("a member is named twice; an entry has it once", param_hint="--metadata")
     listed: Iterable[JournalEntry]
     if intent is None and correlation_id is None and not wanted:
         listed = islice(

@@ -117,6 +117,7 @@ def test_wrong_points_and_members(traded: Command) -> None:
         assert outcome.code == 2
         assert "write N, 2026-12-31, 2026-12-31T12:00:00Z or effective:2026-12-31" in outcome.err
     assert "NAME:=JSON" in traded.run("entries", "--metadata", "maker").err
+    assert "named twice" in traded.run("entries", "--metadata", "a=1", "--metadata", "a=2").err
     assert "no JSON" in traded.run("entries", "--metadata", "maker:=ALICE").err
     outcome = traded.run("trial-balance", "--as-of", "99", "--json")
     assert (outcome.code, outcome.error["code"]) == (2, "unknown_sequence")
