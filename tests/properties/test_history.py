@@ -121,6 +121,17 @@ def projected(ledger: bb.Ledger, home: Path, lines: list[bytes], reach: int | No
         file.unlink()
 
 
+@contextmanager
+def told(
+    history: list[tuple[str, list[Request], int]], resumed_from: float | None, reach: float | None
+) -> Iterator[tuple[bb.Ledger, Past]]:
+    """Give a ledger with a history, perhaps a projection of a part of it, and the brute force beside it."""
+    with grown(history, resumed_from) as (ledger, home):
+        lines = stored(ledger)
+        with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
+            yield ledger, Past(lines)
+
+
 reaches = st.sampled_from([None, 0.0, 0.3, 0.7, 1.0])
 """How far a projection has come."""
 
@@ -139,13 +150,10 @@ def test_balances_as_of_any_point_are_those_of_a_fold(
     data: st.DataObject,
 ) -> None:
     """All accounts, one account, an owner's balances and the trial balance, by all three kinds of points."""
-    with grown(history, resumed_from) as (ledger, home):
-        lines = stored(ledger)
-        past = Past(lines)
-        with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
-            for _ in range(3):
-                point = data.draw(st.one_of(st.none(), points_up_to(len(lines))))
-                check_balances(ledger, past, point)
+    with told(history, resumed_from, reach) as (ledger, past):
+        for _ in range(3):
+            point = data.draw(st.one_of(st.none(), points_up_to(len(past.lines))))
+            check_balances(ledger, past, point)
 
 
 def check_balances(ledger: bb.Ledger, past: Past, point: Point | None) -> None:
@@ -205,30 +213,27 @@ def test_statements_over_any_range_are_those_of_a_fold(
     data: st.DataObject,
 ) -> None:
     """Lines, running balances and order, by either axis, of one asset or all, whole and page by page."""
-    with grown(history, resumed_from) as (ledger, home):
-        lines = stored(ledger)
-        past = Past(lines)
-        with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
-            since, until = ranges(data, len(lines))
-            for owner in OWNERS:
-                asset = data.draw(st.sampled_from([None, "USDT"]))
-                assets = list(ASSETS) if asset is None else [asset]
-                expected = past.statement(owner, assets, naive(since), naive(until))
-                table = ledger.statement(owner, asset, since=asked(since), until=asked(until))
-                assert [as_row(line) for line in table] == expected
-                check_details(table, past)
-                pages: list[bb.StatementLine] = []
-                size = data.draw(st.integers(1, 3))
-                while page := ledger.statement(
-                    owner,
-                    asset,
-                    since=asked(since),
-                    until=asked(until),
-                    after=pages[-1] if pages else None,
-                    limit=size,
-                ):
-                    pages += page
-                assert pages == list(table)
+    with told(history, resumed_from, reach) as (ledger, past):
+        since, until = ranges(data, len(past.lines))
+        for owner in OWNERS:
+            asset = data.draw(st.sampled_from([None, "USDT"]))
+            assets = list(ASSETS) if asset is None else [asset]
+            expected = past.statement(owner, assets, naive(since), naive(until))
+            table = ledger.statement(owner, asset, since=asked(since), until=asked(until))
+            assert [as_row(line) for line in table] == expected
+            check_details(table, past)
+            pages: list[bb.StatementLine] = []
+            size = data.draw(st.integers(1, 3))
+            while page := ledger.statement(
+                owner,
+                asset,
+                since=asked(since),
+                until=asked(until),
+                after=pages[-1] if pages else None,
+                limit=size,
+            ):
+                pages += page
+            assert pages == list(table)
 
 
 def as_row(line: bb.StatementLine) -> Row:
@@ -256,13 +261,10 @@ def test_entries_trades_and_fees_are_those_of_a_fold(
     data: st.DataObject,
 ) -> None:
     """Filters of entries, trades by user and pair, and fees by kind, over any range."""
-    with grown(history, resumed_from) as (ledger, home):
-        lines = stored(ledger)
-        past = Past(lines)
-        with projected(ledger, home, lines, None if reach is None else int(reach * len(lines))):
-            check_entries(ledger, past, data)
-            check_trades(ledger, past, data)
-            check_fees(ledger, past, data)
+    with told(history, resumed_from, reach) as (ledger, past):
+        check_entries(ledger, past, data)
+        check_trades(ledger, past, data)
+        check_fees(ledger, past, data)
 
 
 def check_entries(ledger: bb.Ledger, past: Past, data: st.DataObject) -> None:
