@@ -96,9 +96,10 @@ class Administration(Commits):
         """Write down what the ledger knows at its last line, so that the next opening begins there.
 
         Ledgers do so by themselves after many lines, and on close. Two are kept. Raises
-        `ConfigurationError` for a ledger in memory, one that was opened with `verify="chain"` or
-        `durability="none"`, and where the keyring asks for signatures that the ledger's own key cannot give;
-        `StoreError` kinds and `KeystoreError`. Whatever is raised, nothing of the journal is lost.
+        `ConfigurationError` for a ledger in memory, an unsigned one, one that was opened with
+        `verify="chain"` or `durability="none"`, where the keyring asks for signatures that the ledger's
+        own key cannot give, and for a call by its signer; `StoreError` kinds and `KeystoreError`. Whatever is
+        raised, nothing of the journal is lost.
         """
         if self._keeper is None:
             raise ConfigurationError("a ledger without a home has no place for a snapshot")

@@ -124,7 +124,7 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         cited = [draft.links.reverses for draft in drafts if draft.links.reverses is not None]
         if not cited and mark is None and len(drafts) == 1:
             return PreparedBatch.single(drafts[0])
-        known = {sequence: originals.get(sequence) or self.entry(sequence) for sequence in cited}
+        known = {sequence: originals.get(sequence) or self._entry_of(sequence) for sequence in cited}
         return PreparedBatch(drafts, key=mark, originals=known)
 
     def _prepare_item(self, item: Item) -> PreparedBatch:
@@ -159,7 +159,9 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
     def _hold_of(self, hold_id: int) -> Hold:
         with self._committer.reading() as view:
             opened = view.machine.links.hold(hold_id) if type(hold_id) is int else None
-        return opened if opened is not None else Hold.of(self.entry(hold_id))
+        return opened if opened is not None else Hold.of(self._entry_of(hold_id))
 
     def _entry_of(self, sequence: int) -> JournalEntry:
-        return self.entry(sequence)
+        entry = self.entry(sequence)
+        self._committer.rely_on(entry)
+        return entry

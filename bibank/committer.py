@@ -22,6 +22,7 @@ from bibank.errors import (
     IdempotencyConflict,
     IntegrityError,
     InvalidInput,
+    JournalCorrupt,
     Refused,
     StoreError,
     StoreUnavailable,
@@ -30,11 +31,11 @@ from bibank.journal.batches import PreparedBatch, SealedBatch
 from bibank.journal.machine import BalanceChange, LedgerMachine
 from bibank.journal.records import recovery_record
 from bibank.model.lines import Head
-from bibank.model.links import EntryLinks, IdempotencyMark
-from bibank.model.record import JournalLine, JournalRecord, UnsignedRecord, key_of
+from bibank.model.links import IdempotencyMark
+from bibank.model.record import JournalLine, UnsignedRecord
 from bibank.signing.lines import LineSigner
 from bibank.store.protocol import HeadNotingStore, LedgerStore
-from bibank.stored_lines import Placer, checked_lines
+from bibank.stored_lines import PassedLines, Placer, checked_lines, key_borne_by
 from bibank.write_group import DurableView, StoredBatch, WriteGroup
 from bibank.write_queue import INTERRUPTED, WriteQueue
 
@@ -61,6 +62,7 @@ class Committer:
         self.when_due: Callable[[], None] | None = None
         """What is called, outside every lock, after a commit that reaches `due`."""
         self.due = 0
+        self.passed: PassedLines | None = None
         _committers.add(self)
 
     @property
@@ -288,8 +290,10 @@ class Committer:
         for sequence in self.machine.links.bearers(mark.key):
             queued = self._queue.batch_of(sequence)
             line = queued[0].view(sequence - queued[0].first) if queued else self._read(sequence, sequence)[0]
-            borne = _key_borne_by(line)
-            if borne is None or borne.key != mark.key:
+            borne = key_borne_by(line)
+            if borne is None or not self.machine.links.keys.collide(borne.key, mark.key):
+                raise Placer(self.store)(JournalCorrupt("it lost its idempotency key", sequence=sequence))
+            if borne.key != mark.key:
                 continue  # another key with the same hash
             if borne.digest != mark.digest:
                 raise IdempotencyConflict(key=mark.key, sequence=sequence)
@@ -301,11 +305,18 @@ class Committer:
         place, ledger_id = Placer(self.store), self.machine.ledger_id_at
         try:
             lines = self.store.read(after_sequence=first - 1)
-            return tuple(checked_lines(lines, first=first, last=last, ledger_id=ledger_id, place=place))
+            found = tuple(checked_lines(lines, first=first, last=last, ledger_id=ledger_id, place=place))
+            self.rely_on(*found)
+            return found
         except BibankError:
             raise
         except Exception as error:
             raise StoreUnavailable(f"the store raised {type(error).__name__} when it was read") from error
+
+    def rely_on(self, *lines: JournalLine) -> None:
+        """Demand of lines that were read what opening did not; `JournalCorrupt`."""
+        if self.passed is not None:
+            self.passed.check(lines, ledger_id=self.machine.ledger_id_at)
 
     def _commit_alone(
         self, write: Callable[[LedgerMachine], PreparedBatch], successor: LineSigner | None
@@ -421,14 +432,6 @@ class Committer:
     def disown(self) -> None:
         """In a forked child: the ledger is the parent's."""
         self._queue.disown()
-
-
-def _key_borne_by(line: JournalLine) -> IdempotencyMark | None:
-    """Read the idempotency key that stands on a line."""
-    if isinstance(line, JournalRecord):
-        return key_of(line.body)
-    links = EntryLinks.from_metadata(line.metadata, causality_id=line.causality_id)
-    return links.idempotency if links is not None else None
 
 
 def _newer(one: WriteGroup | None, other: WriteGroup | None) -> WriteGroup | None:

@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import attrs
@@ -45,6 +45,8 @@ from bibank.store.jsonl.plan import OpenPlan, check_lock_timeout, plan_journal, 
 
 KEYRING_NAME = "keyring.json"
 _MAX_KEYRING_BYTES = 1 << 20
+_WRITE_BYTES = 4 << 20
+"""What is written between two looks at the free space, which others use up at the same time."""
 
 
 class Home:
@@ -83,6 +85,14 @@ class Home:
     def make_snapshots(self) -> None:
         """Make the directory of snapshots where there is none. `StoreUnavailable`."""
         _make_private_directory(self.snapshots)
+
+    def free_bytes(self) -> int:
+        """Tell how much of the file system's free space is ours to use. `StoreUnavailable`."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot look at {self.path}: {error.strerror}") from error
+        return found.f_bavail * found.f_frsize
 
     @property
     def keys(self) -> Path:
@@ -246,8 +256,12 @@ def read_keyring_file(path: Path) -> KeyringFile | None:
     return KeyringFile(path=path, data=data, ledger_id=ledger_id, fingerprint=fingerprint)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a small file durably: a new file beside it, synced, renamed over it, directory synced."""
+def replace_file(path: Path, data: bytes, *, check_space: Callable[[int], None] | None = None) -> None:
+    """Replace a file durably: a new file beside it, synced, renamed over it, directory synced.
+
+    `check_space` is told how many bytes are left to write, again and again, and raises `StoreFull` where
+    they are too many: nothing stays of the new file then.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         handle = os.open(
@@ -256,7 +270,9 @@ def replace_file(path: Path, data: bytes) -> None:
         try:
             left = memoryview(data)
             while left:
-                taken = os.write(handle, left)
+                if check_space is not None:
+                    check_space(len(left))
+                taken = os.write(handle, left[:_WRITE_BYTES])
                 if not taken:
                     raise OSError(errno.EIO, "the operating system took no bytes")
                 left = left[taken:]
@@ -265,9 +281,11 @@ def replace_file(path: Path, data: bytes) -> None:
             os.close(handle)
         os.replace(temporary, path)
         sync_directory(path.parent)
-    except OSError as error:
+    except (OSError, StoreUnavailable) as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, StoreUnavailable):
+            raise
         raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -55,7 +55,7 @@ from bibank.snapshots.keeper import SNAPSHOT_LINES, SnapshotKeeper, check_snapsh
 from bibank.snapshots.resuming import resume
 from bibank.store.memory import MemoryStore
 from bibank.store.protocol import LedgerStore
-from bibank.stored_lines import Placer
+from bibank.stored_lines import PassedLines, Placer
 from bibank.verbs import Verbs
 
 logger = logging.getLogger("bibank")
@@ -248,6 +248,8 @@ class Ledger(Administration):
         try:
             ledger = cls.__new__(cls)
             committer = Committer(machine, store, watch, seals)
+            if resumed.snapshot:
+                committer.passed = PassedLines(store, trust, until_sequence=resumed.snapshot)
             keeper = SnapshotKeeper(
                 home,
                 committer,
@@ -405,6 +407,8 @@ class Ledger(Administration):
 
     def close(self) -> None:
         """Close the ledger and let go of its home, after a snapshot where one is due. Twice is harmless."""
+        if self._keeper is not None:
+            self._keeper.check_outside()
         try:
             if self._keeper is not None:
                 self._keeper.before_close()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from bibank.errors import InvalidValue, JournalCorrupt, JournalError
 from bibank.journal.codec import decode_line
 from bibank.journal.recheck import recheck
-from bibank.journal.reference import line_hash
+from bibank.journal.reference import line_hash, signing_payload
 from bibank.model.lines import Head
-from bibank.model.record import JournalLine
+from bibank.model.links import EntryLinks, IdempotencyMark
+from bibank.model.record import JournalLine, JournalRecord, key_of
+from bibank.signing.trust import KeyringTrust, verify_now
 
 
 class Lines(Protocol):
@@ -79,6 +81,67 @@ def rechecked(
             raise place(JournalCorrupt(str(error), sequence=sequence)) from error
         yield Head(sequence, digest), data
         prev_hash = digest
+
+
+class PassedLines:
+    """Lines that a snapshot stood for when the ledger was opened: nobody has verified their signatures yet.
+
+    Their hash is no proof, because whoever writes the disk can work it out anew. So what a commit relies on
+    is held to its signature, or under group cover, by the chain, to the signature that ends its group. A line
+    that the keyring does not want signed has neither, and is believed for its hash.
+    """
+
+    def __init__(self, store: Lines, trust: KeyringTrust, *, until_sequence: int) -> None:
+        self._store = store
+        self._trust = trust
+        self._until = until_sequence
+
+    def check(self, lines: Sequence[JournalLine], *, ledger_id: Callable[[int], str]) -> None:
+        """Demand signatures of lines that were just read; `JournalCorrupt` where they do not hold."""
+        place, trust = Placer(self._store), self._trust.copy(verify_now)
+        covered = 0
+        for line in lines:
+            if not covered < line.sequence <= self._until:
+                continue
+            if line.batch.cover is None or line.signatures:
+                _check_signed(line, trust, place)
+                continue
+            found = self._end_of_group(line, ledger_id=ledger_id)
+            _check_signed(found, trust, place)
+            covered = found.sequence
+
+    def _end_of_group(self, line: JournalLine, *, ledger_id: Callable[[int], str]) -> JournalLine:
+        """Give the signed line that a line leads to by the chain, in its write group."""
+        place, first = Placer(self._store), line.sequence
+        lines = self._store.read(after_sequence=first - 1)
+        for found in checked_lines(lines, first=first, last=self._until, ledger_id=ledger_id, place=place):
+            if found.batch.group != line.batch.group or (found.sequence == first and found.hash != line.hash):
+                break
+            if found.signatures:
+                return found
+        raise place(JournalCorrupt("no signature covers the write group of this line", sequence=first))
+
+
+def _check_signed(
+    line: JournalLine, trust: KeyringTrust, place: Callable[[JournalError], JournalError]
+) -> None:
+    """Demand that a line is signed as the keyring asks, and that every signature of it holds."""
+    try:
+        if not trust.check(line.signatures, sequence=line.sequence):
+            raise InvalidValue("the line is not signed, and the keyring's policy says that it must be")
+        for signature in line.signatures:
+            payload = signing_payload(line, signed_at=signature.signed_at)
+            trust.verify(signature, sequence=line.sequence, digest=line.hash, payload=payload)
+    except InvalidValue as error:
+        raise place(JournalCorrupt(str(error), sequence=line.sequence)) from error
+
+
+def key_borne_by(line: JournalLine) -> IdempotencyMark | None:
+    """Read the idempotency key that stands on a line."""
+    if isinstance(line, JournalRecord):
+        return key_of(line.body)
+    links = EntryLinks.from_metadata(line.metadata, causality_id=line.causality_id)
+    return links.idempotency if links is not None else None
 
 
 class Placer:

@@ -8,7 +8,7 @@ account is four slots, and what all accounts of a category and asset share is ke
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import islice
 
 from sortedcontainers import SortedList
@@ -182,16 +182,12 @@ class AccountBook:
 
     # ------------------------------------------------------------------ as columns
 
-    def columns(self) -> Iterator[tuple[AccountCategory, str, bool, list[str], list[int]]]:
-        """Give keys and balances of all accounts by category, asset and whether money is held, sorted."""
-        groups = {kind: dict(zip(*columns, strict=True)) for kind, columns in self._stored.items()}
-        for text, account in self._by_text.items():
-            klass = account.klass
-            kind = (klass.category, klass.asset, klass.is_locked, AccountStatus.OPEN)
-            groups.setdefault(kind, {})[text] = account.balance
-        for kind in sorted(groups, key=lambda kind: (kind[0].value, kind[1], kind[2])):
-            texts = sorted(groups[kind])
-            yield *kind[:3], texts, list(map(groups[kind].__getitem__, texts))
+    def copy_columns(self) -> AccountColumns:
+        """Copy what :class:`AccountColumns` are made of: nothing is sorted while a lock is held."""
+        return AccountColumns(
+            dict(self._stored),  # the columns themselves are never changed
+            [(account.text, account.klass, account.balance) for account in self._by_text.values()],
+        )
 
     def store(
         self,
@@ -201,7 +197,7 @@ class AccountBook:
         texts: list[str],
         balances: list[int],
     ) -> None:
-        """Take what :meth:`columns` gave, before any terms; a key is read when it is asked for."""
+        """Take what :class:`AccountColumns` gave, before any terms; a key is read when it is asked for."""
         self._stored[category, asset, is_locked, AccountStatus.OPEN] = texts, balances
         self._unread += len(texts)
         self.find = self._find_stored
@@ -247,6 +243,28 @@ class AccountBook:
                     self._read(kind, text, balance)
         self._stored.clear()
         self.find = known.get
+
+
+class AccountColumns:
+    """Keys and balances as they were when they were copied; sorted when somebody goes through them."""
+
+    def __init__(
+        self,
+        stored: Mapping[Kind, tuple[list[str], list[int]]],
+        known: Iterable[tuple[str, AccountClass, int]],
+    ) -> None:
+        self._stored = stored
+        self._known = known
+
+    def __iter__(self) -> Iterator[tuple[AccountCategory, str, bool, list[str], list[int]]]:
+        """Give keys and balances of all accounts by category, asset and whether money is held, sorted."""
+        groups = {kind: dict(zip(*columns, strict=True)) for kind, columns in self._stored.items()}
+        for text, klass, balance in self._known:
+            kind = (klass.category, klass.asset, klass.is_locked, AccountStatus.OPEN)
+            groups.setdefault(kind, {})[text] = balance
+        for kind in sorted(groups, key=lambda kind: (kind[0].value, kind[1], kind[2])):
+            texts = sorted(groups[kind])
+            yield *kind[:3], texts, list(map(groups[kind].__getitem__, texts))
 
 
 _NOTHING: tuple[list[str], list[int]] = [], []

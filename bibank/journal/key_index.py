@@ -38,7 +38,7 @@ _SWAPS = sys.byteorder == "big"
 class KeyIndex:
     """Finds the sequences that may bear a key. Only grows; what may be taken back is kept elsewhere."""
 
-    __slots__ = ("_counts", "_hasher", "_segments", "salt")
+    __slots__ = ("_counts", "_hasher", "_segments", "_size", "salt")
 
     def __init__(self, salt: bytes | None = None) -> None:
         if salt is None:  # secret as far as Python keeps the hashes of texts secret
@@ -49,9 +49,10 @@ class KeyIndex:
         self._segments: dict[int, array[int]] = {}
         """Pairs of hash and sequence, open addressing; a sequence of 0 is an empty slot."""
         self._counts = array("Q", bytes(8 * _SEGMENTS))
+        self._size = 0
 
     def __len__(self) -> int:
-        return sum(self._counts)
+        return self._size
 
     def add(self, key: str, sequence: int) -> None:
         """Note that a line bears a key."""
@@ -64,6 +65,7 @@ class KeyIndex:
             slots = self._segments[number] = _grown(slots)
         _put(slots, digest, sequence)
         self._counts[number] += 1
+        self._size += 1
 
     def candidates(self, key: str) -> Iterator[int]:
         """Give the sequences of lines that may bear a key; nearly always the right one, or none."""
@@ -77,6 +79,10 @@ class KeyIndex:
             if slots[at] == digest:
                 yield slots[at + 1]
             at = (at + 2) % size
+
+    def collide(self, one: str, other: str) -> bool:
+        """Tell whether a look for one key gives the lines of another: lawful, and next to impossible."""
+        return self._hash(one) == self._hash(other)
 
     def _hash(self, key: str) -> int:
         hasher = self._hasher.copy()  # takes half the time of a new one
@@ -106,7 +112,7 @@ class KeyIndex:
                     "a segment of the key index is too full, or names lines that are not there"
                 )
             loaded[number], counts[number] = slots, used
-        self._segments, self._counts = loaded, counts
+        self._segments, self._counts, self._size = loaded, counts, sum(counts)
 
 
 def _little_endian(slots: array[int]) -> array[int]:

@@ -248,6 +248,13 @@ class RiskEngine:
         for name, _, state in self._stateful:
             state.load(memory[name])
 
+    def begin_again(self) -> None:
+        """Forget all that was read, for a replay from the first line."""
+        self._undo.clear()
+        self._forgotten = 0
+        self._adopted, self._missing = RuleSet(), ()
+        self._seat([(rule.name, rule, RuleState(self._undo)) for rule in self._rules])
+
     @property
     def missing(self) -> tuple[str, ...]:
         """The rules of the set in force that are not at hand."""

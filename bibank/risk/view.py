@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from datetime import datetime
 from typing import Protocol
 
-from bibank.errors import InvalidType
+from bibank.errors import InvalidType, InvalidValue
 from bibank.journal.accounts import AccountBook
 from bibank.journal.gate import Moves
 from bibank.model.account import AccountCategory, AccountKey
@@ -15,6 +15,9 @@ from bibank.model.entry import Posting, UnsignedEntry
 
 StateValue = str | int | bool | tuple["StateValue", ...] | None
 """What a rule may remember: plain immutable values, so that a snapshot can hold them."""
+
+MAX_STATE_DEPTH = 32
+"""Tuples within tuples: a snapshot is read by a reader that gives up at some depth."""
 
 _MISSING = object()
 _OUTFLOW_CATEGORIES = frozenset({AccountCategory.ASSET, AccountCategory.LIABILITY})
@@ -30,9 +33,9 @@ class Undoable(Protocol):
 class RuleState(MutableMapping[str, StateValue]):
     """The memory of one rule. The engine owns it, and can take every change back.
 
-    Keys are `str`; values are `str`, `int`, `bool`, None and tuples of these; anything else is an
-    `InvalidType`. Iterating goes through the keys in their order as text, whatever was written,
-    deleted and taken back in between.
+    Keys are `str`; values are `str`, `int`, `bool`, None and tuples of these; anything else, a subclass of
+    these included, is an `InvalidType`, and tuples nested too deep an `InvalidValue`. Iterating goes through
+    the keys in their order as text, whatever was written, deleted and taken back in between.
     """
 
     __slots__ = ("_undo", "_values")
@@ -45,7 +48,7 @@ class RuleState(MutableMapping[str, StateValue]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: StateValue) -> None:
-        if not isinstance(key, str):
+        if type(key) is not str:
             raise InvalidType(f"a key of a rule's state is a str, not {type(key).__name__}")
         _check_state_value(value)
         self._undo.append((self, key, self._values.get(key, _MISSING)))
@@ -76,11 +79,15 @@ class RuleState(MutableMapping[str, StateValue]):
             self._values[key] = value  # type: ignore[assignment]  # it came from here
 
 
-def _check_state_value(value: object) -> None:
-    if isinstance(value, tuple):
-        for item in value:
-            _check_state_value(item)
-    elif value is not None and not isinstance(value, (str, int)):
+def _check_state_value(value: object, depth: int = 0) -> None:
+    """Demand a plain value: one of a subclass would come back from a snapshot as something else."""
+    kind = type(value)
+    if kind is tuple:
+        if depth == MAX_STATE_DEPTH:
+            raise InvalidValue(f"a rule's state holds tuples nested {MAX_STATE_DEPTH} deep at most")
+        for item in value:  # type: ignore[attr-defined]  # as just asked
+            _check_state_value(item, depth + 1)
+    elif value is not None and kind not in (str, int, bool):
         raise InvalidType(f"a rule's state holds str, int, bool, None and tuples, not {type(value).__name__}")
 
 

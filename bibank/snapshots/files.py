@@ -15,11 +15,12 @@ from pathlib import Path
 
 import attrs
 
-from bibank.errors import InvalidValue, StoreUnavailable
+from bibank.errors import InvalidValue, StoreFull, StoreUnavailable
 from bibank.home import Home, replace_file
 from bibank.journal.codec import MAX_LINE_BYTES
 from bibank.signing.dsse import Envelope
 from bibank.snapshots.head import SNAPSHOT_KIND, SnapshotHead
+from bibank.store.jsonl.writer import FREE_SPACE_FLOOR, PREALLOCATE_BYTES
 
 KEPT = 2
 """Snapshots in a home: the newest, and one to fall back on."""
@@ -80,11 +81,22 @@ def read_snapshot(path: Path) -> SnapshotFile:
 
 
 def write_snapshot(home: Home, envelope: Envelope, state: bytes, *, sequence: int) -> Path:
-    """Write a snapshot durably, and take older ones away after that. `StoreUnavailable`."""
+    """Write a snapshot durably, and take older ones away after that. `StoreUnavailable`, `StoreFull`.
+
+    One of a later line than this is not the older one that it would count as: it stays, and opening says why.
+    """
+
+    def check_space(size: int) -> None:
+        free, need = home.free_bytes(), size + FREE_SPACE_FLOOR + PREALLOCATE_BYTES
+        if free < need:
+            raise StoreFull(
+                f"{free} bytes are free, and this snapshot needs {need}: the others stay free for the journal"
+            )
+
     home.make_snapshots()
     path = home.snapshots / f"{sequence:019d}.json"
-    replace_file(path, b"%b\n%b\n" % (envelope.to_json().encode(), state))
-    for old in snapshot_paths(home)[KEPT:]:
+    replace_file(path, b"%b\n%b\n" % (envelope.to_json().encode(), state), check_space=check_space)
+    for old in [old for old in snapshot_paths(home) if sequence_of(old) <= sequence][KEPT:]:
         _remove(old)
     with suppress(OSError):
         for name in os.listdir(home.snapshots):
@@ -103,12 +115,15 @@ def _read(path: Path, *, whole: bool) -> tuple[bytes, bytes]:
     """Read the head line, and the state line where it is asked for."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(handle, "rb") as file:
+        try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SNAPSHOT_BYTES:
                 raise InvalidValue("it is not a regular file of a reasonable size")
-            head = file.readline(MAX_LINE_BYTES + 1)
-            state = file.read() if whole else b"\n"
+            with open(handle, "rb", closefd=False) as file:
+                head = file.readline(MAX_LINE_BYTES + 1)
+                state = file.read() if whole else b"\n"
+        finally:
+            os.close(handle)  # also where no file could be made of it, as of a directory
     except OSError as error:
         raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
     if head[-1:] != b"\n" or state[-1:] != b"\n":

@@ -1,23 +1,23 @@
 """The head of a snapshot: which ledger, which line, which state; and whose word it is.
 
-A DSSE envelope of kind `snapshot`, signed by the ledger's own key as the keyring's policy for snapshots asks.
+A DSSE envelope of kind `snapshot`, signed by the ledger's own key as the keyring's policy for snapshots asks,
+and also where it asks for nothing: what nobody signed is nobody's word.
 Its position is its sequence: a key that may sign there is one that the keyring held in force at that line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import attrs
 
-from bibank.errors import InvalidValue, excerpt
+from bibank.errors import ConfigurationError, InvalidValue, excerpt
 from bibank.model.genesis import FORMAT
 from bibank.model.json_members import exact_items, exact_members
 from bibank.model.json_value import FrozenMap, JsonValue
 from bibank.model.keyring import KeyringKey
 from bibank.model.lines import Head
-from bibank.model.policy import Policy, Purpose
+from bibank.model.policy import Purpose
 from bibank.model.signature import SignatureAlgorithm
 from bibank.model.timestamp import parse_timestamp
 from bibank.risk.engine import JudgingRule
@@ -124,17 +124,17 @@ _MEMBERS = {
 }
 
 
-def snapshot_policy(trust: KeyringTrust, sequence: int) -> Policy | None:
-    """Give the policy that asks for signatures on a snapshot of this sequence; None where none does."""
-    keyring = trust.current.keyring
-    policy = keyring.policies[Purpose.SNAPSHOT]
-    return policy if keyring.keys and policy.threshold and sequence >= policy.mandatory_from else None
+def _signers_asked(trust: KeyringTrust, sequence: int) -> int:
+    """Tell how many persons have to sign a snapshot of this sequence: one where the keyring asks for none."""
+    policy = trust.current.keyring.policies[Purpose.SNAPSHOT]
+    return max(1, policy.threshold if sequence >= policy.mandatory_from else 0)
 
 
 def check_vouched(envelope: Envelope, trust: KeyringTrust, *, sequence: int) -> tuple[KeyringKey, ...]:
-    """Demand the signatures that the keyring in force at a sequence asks for; give the keys that made them.
+    """Demand the signatures that the keyring in force at a sequence asks for, and at least one.
 
-    Every signature that is there has to hold. Raises `InvalidValue` with the reason.
+    Gives the keys that made them. Every signature that is there has to hold. Raises `InvalidValue` with the
+    reason.
     """
     keyring = trust.current.keyring
     known = {key.key_id: key for key in keyring.keys}
@@ -151,18 +151,28 @@ def check_vouched(envelope: Envelope, trust: KeyringTrust, *, sequence: int) -> 
         ):
             raise InvalidValue(f"the signature of {key.signer_id} is not over this snapshot")
         keys.append(key)
-    policy = snapshot_policy(trust, sequence)
-    if policy is not None and len({key.signer_id for key in keys}) < policy.threshold:
-        raise InvalidValue(f"it is signed by {len(keys)} keys, its policy asks for {policy.threshold}")
+    asked = _signers_asked(trust, sequence)
+    persons = len({key.signer_id for key in keys})
+    if persons < asked:
+        raise InvalidValue(f"it is signed by {persons} persons, and {asked} have to sign it")
     return tuple(keys)
 
 
-def may_sign(trust: KeyringTrust, public_keys: Sequence[str]) -> bool:
-    """Tell whether these keys together satisfy the policy for snapshots of the next line."""
+def check_may_sign(trust: KeyringTrust, public_key: str | None, *, sequence: int) -> None:
+    """Demand that a key alone may sign a snapshot of this sequence; `ConfigurationError` says why not."""
     keyring = trust.current.keyring
-    active = {key.public_key: key for key in keyring.active(keyring.deciding_role(Purpose.SNAPSHOT))}
-    persons = {active[public_key].signer_id for public_key in public_keys if public_key in active}
-    return len(persons) >= keyring.policies[Purpose.SNAPSHOT].threshold
+    if not keyring.keys:
+        raise ConfigurationError(
+            "the ledger is unsigned, and a snapshot counts by who signed it: "
+            "give the ledger its first key with ledger.keyring.add(signer)"
+        )
+    role = keyring.deciding_role(Purpose.SNAPSHOT)
+    asked = _signers_asked(trust, sequence)
+    if asked > 1 or all(key.public_key != public_key for key in keyring.active(role)):
+        raise ConfigurationError(
+            f"the keyring asks for {asked} signatures with the role {role.value} on a snapshot, "
+            "which the ledger's own key cannot give"
+        )
 
 
 def _read_rule(value: JsonValue) -> JudgingRule:

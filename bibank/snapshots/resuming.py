@@ -1,8 +1,9 @@
 """Opening from a snapshot: the newest that holds, then the lines behind it; from genesis where none does.
 
 What is trusted comes from the journal: the ledger's id and its keyring are read from the journal's own lines,
-each held to its hash, and a snapshot counts only by a key of theirs that whoever opens the ledger holds.
-Each one that is not used is named in the log, with the reason.
+each held to its hash, and a snapshot counts only by a key of theirs that is still in force where the journal
+ends, and that whoever opens the ledger holds. So the last word on a snapshot is spoken behind its tail: where
+it is no, the journal is read again, from genesis. Each that is not used is named in the log, with the reason.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from bibank.journal.codec import decode_line
 from bibank.journal.genesis import check_keyring_adopted, read_adopted, read_genesis_mark
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reference import line_hash, signing_payload
+from bibank.model.keyring import KeyringKey
+from bibank.model.policy import Purpose
 from bibank.model.record import JournalLine, JournalRecord, RecordKind
 from bibank.model.timestamp import format_timestamp
 from bibank.opening import Verify, accept_all, check_verify
@@ -55,44 +58,93 @@ def resume(
     """
     check_verify(verify)
     paths = snapshot_paths(home)
+    vouches = _own_keys(home, signer)
     begun = None
     if verify == "tail":
         behind = [path for path in paths if sequence_of(path) <= plan.head.sequence]
-        begun = _newest_good(behind, plan, engine, _own_keys(home, signer))
-    snapshot = begun[0].position.sequence if begun is not None else 0
-    machine, trust = accept_all(plan.read(), gate=engine, verify=verify, place=plan.place, begun=begun)
+        begun = _newest_good(behind, plan, engine, vouches)
+    found = None if begun is None else _go_on(begun, plan, engine, vouches)
+    if begun is None or found is None:
+        found = accept_all(plan.read(), gate=engine, verify=verify, place=plan.place)
+        begun = None
+    machine, trust = found
     engine.check_adopted()
     machine.settle()
     _check_not_ahead(paths, trust, last=machine.head.sequence)
-    return Resumed(machine=machine, trust=trust, snapshot=snapshot)
+    return Resumed(machine=machine, trust=trust, snapshot=begun.sequence if begun is not None else 0)
 
 
-def _newest_good(
-    paths: list[Path], plan: OpenPlan, engine: RiskEngine, vouches: Vouches
-) -> tuple[LedgerMachine, KeyringTrust] | None:
+@attrs.frozen(kw_only=True)
+class _Begun:
+    """A machine where a snapshot was made, and the keys that have signed that one."""
+
+    path: Path
+    sequence: int
+    machine: LedgerMachine
+    trust: KeyringTrust
+    keys: tuple[KeyringKey, ...]
+
+
+def _newest_good(paths: list[Path], plan: OpenPlan, engine: RiskEngine, vouches: Vouches) -> _Begun | None:
     """Load the first snapshot that holds; None where none does."""
     for path in paths:
         try:
             with collecting_nothing():
                 return _load(path, plan, engine, vouches)
-        except BibankError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, memory at its end included: the journal is there
             _name_unused(path, error)
+            engine.begin_again()
+            plan.days.begin_again()
     return None
 
 
-def _name_unused(path: Path, error: BibankError) -> None:
-    logger.warning("snapshot %s is not used: %s", path, error)
+def _go_on(
+    begun: _Begun, plan: OpenPlan, engine: RiskEngine, vouches: Vouches
+) -> tuple[LedgerMachine, KeyringTrust] | None:
+    """Replay the lines behind a snapshot; None, and all as at the beginning, where it was not to be used.
+
+    An error there may be the snapshot's fault: the journal is not blamed for it before it was read alone.
+    """
+    try:
+        machine, trust = accept_all(
+            plan.read(), gate=engine, verify="tail", place=plan.place, begun=(begun.machine, begun.trust)
+        )
+        _check_in_force(begun.keys, trust, vouches)
+    except Exception as error:  # noqa: BLE001 - whatever it is: the journal is read alone
+        _name_unused(begun.path, error)
+        engine.begin_again()
+        plan.days.begin_again()
+        return None
+    return machine, trust
 
 
-def _load(
-    path: Path, plan: OpenPlan, engine: RiskEngine, vouches: Vouches
-) -> tuple[LedgerMachine, KeyringTrust]:
-    """Bring a machine to where a snapshot was made; a `BibankError`, and no change, if it does not hold."""
+def _check_in_force(keys: tuple[KeyringKey, ...], trust: KeyringTrust, vouches: Vouches) -> None:
+    """Demand that one of the keys that signed may sign a snapshot now, and is at hand; else `InvalidValue`.
+
+    A key that was retired or revoked since may have been stolen: whoever has it can sign anything for a line
+    before its end.
+    """
+    keyring = trust.current.keyring
+    active = {key.public_key for key in keyring.active(keyring.deciding_role(Purpose.SNAPSHOT))}
+    if not any(key.public_key in active and vouches(key.public_key) for key in keys):
+        raise InvalidValue(
+            f"it is signed by {keys[0].signer_id} with a key that is no longer in force "
+            "where the journal ends"
+        )
+
+
+def _name_unused(path: Path, error: Exception) -> None:
+    reason = error if isinstance(error, BibankError) else repr(error)
+    logger.warning("snapshot %s is not used: %s", path, reason)
+
+
+def _load(path: Path, plan: OpenPlan, engine: RiskEngine, vouches: Vouches) -> _Begun:
+    """Bring a machine to where a snapshot was made; a `BibankError` with the reason if it does not hold."""
     file = read_snapshot(path)
     head = file.head
     trust = keyring_at(plan, head)
     keys = check_vouched(file.envelope, trust, sequence=head.sequence)
-    if keys and not any(vouches(key.public_key) for key in keys):
+    if not any(vouches(key.public_key) for key in keys):
         raise InvalidValue(f"it is signed by {keys[0].signer_id} with a key that this opening does not have")
     check_place(plan, head, trust)
     state = read_state(file.read_state())
@@ -106,7 +158,7 @@ def _load(
     plan.days.check_places(state.days)
     state.restore(machine, engine)
     plan.days.pass_over(state.days)
-    return machine, trust
+    return _Begun(path=path, sequence=head.sequence, machine=machine, trust=trust, keys=keys)
 
 
 def keyring_at(plan: OpenPlan, head: SnapshotHead) -> KeyringTrust:
@@ -184,25 +236,23 @@ def _check_not_ahead(paths: list[Path], trust: KeyringTrust, *, last: int) -> No
             file = read_snapshot(path)
             if file.head.ledger_id != trust.ledger_id:
                 raise InvalidValue(f"it is of ledger {file.head.ledger_id}, this is {trust.ledger_id}")
-            signed = bool(check_vouched(file.envelope, trust, sequence=file.head.sequence))
-        except BibankError as error:
+            check_vouched(file.envelope, trust, sequence=file.head.sequence)
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing is lost with this file
             _name_unused(path, error)
             continue
         _name_unused(path, reason)
-        if signed:
-            raise JournalTruncated(
-                f"the ledger has signed a snapshot of line {file.head.sequence}, {file.head.hash}, in "
-                f"{path}, and the journal ends at line {last}: restore the journal from a copy that reaches "
-                "it, or take the snapshot away to go on from an older one",
-                sequence=last,
-            )
+        raise JournalTruncated(
+            f"the ledger has signed a snapshot of line {file.head.sequence}, {file.head.hash}, in "
+            f"{path}, and the journal ends at line {last}: restore the journal from a copy that reaches "
+            "it, or take the snapshot away to go on from an older one",
+            sequence=last,
+        )
 
 
 def _own_keys(home: Home, signer: Signer | None) -> Vouches:
     """Tell a key whose private half is at hand: the given signer's, or one of the home's own files.
 
-    Another key in the keyring may have been given up since as lost, in a line that whoever has it now
-    left out of the snapshot's list.
+    The file of a key that was given up may still lie there, so this alone is not enough.
     """
 
     def vouches(public_key: str) -> bool:

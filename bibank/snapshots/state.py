@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from operator import lt
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ DERIVED: Mapping[type, Mapping[str, str]] = {
         **dict.fromkeys(("is_guarded", "debit_sign", "floor"), _MADE),
     },
     LinkBook: {"_paid": _WHOLE, "_fresh_keys": _FINAL, "log": "saved by its own class"},
-    KeyIndex: {"_counts": "counted again", "_hasher": "made from the salt"},
+    KeyIndex: {**dict.fromkeys(("_counts", "_size"), "counted again"), "_hasher": "made from the salt"},
     ApprovalBook: {"_log": _SHARED, "_reached": _WHOLE},
     OverrideBook: {"_log": _SHARED},
     AttestationBook: {"_log": _SHARED},
@@ -155,18 +156,33 @@ class State:
     @classmethod
     def of(cls, machine: LedgerMachine, engine: RiskEngine, days: tuple[DayPlace, ...]) -> State:
         """Take the state of a machine that is settled; whoever asks holds its lock."""
+        return cls.copied(machine, engine, days)()
+
+    @classmethod
+    def copied(
+        cls, machine: LedgerMachine, engine: RiskEngine, days: tuple[DayPlace, ...]
+    ) -> Callable[[], State]:
+        """Copy what a state is made of; what is given makes it, and needs no lock any more.
+
+        Whoever asks holds the machine's lock, and nobody commits meanwhile: so nothing is sorted here.
+        """
         position, reader = machine.position, _reader(machine)
         assert position.batch is None, "a state is taken between two batches"
-        return cls(
+        accounts = machine.book.copy_columns()
+        books = {name: dict(book) for name, book in _books(machine).items()}
+        taken = partial(
+            cls,
             days=days,
             position={name: getattr(position, name) for name in ("sequence", "hash", "timestamp")},
             counts={name: getattr(reader, name) for name in ("ledger_id", "entries", "records")},
             rule_sets=tuple(_inner(reader.rules, "_versions")),
-            accounts=tuple(Columns(*columns) for columns in machine.book.columns()),
-            books={name: dict(sorted(book.items())) for name, book in _books(machine).items()},
             salt=machine.links.keys.salt,
             keys=machine.links.keys.dump(),
             memory=engine.memory(),
+        )
+        return lambda: taken(
+            accounts=tuple(Columns(*columns) for columns in accounts),
+            books={name: dict(sorted(book.items())) for name, book in books.items()},
         )
 
     def restore(self, machine: LedgerMachine, engine: RiskEngine) -> None:

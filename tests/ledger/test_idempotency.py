@@ -14,6 +14,7 @@ import pytest
 
 import bibank as bb
 from bibank import drafts
+from bibank.journal.key_index import KeyIndex
 from bibank.journal.link_book import LinkBook
 from bibank.model.entry import tied_to_trade, with_key
 from bibank.model.links import IdempotencyMark
@@ -299,23 +300,33 @@ def test_a_draft_bears_no_key_of_its_own(books: Books) -> None:
         drafts.deposit("BOB", "1 USDT", correlation_id="r", metadata={"bb.idempotency_key": "k"})
 
 
-@pytest.mark.parametrize("wrong", [[], [2], [9, 9], [3, 4, 5], [6]])
-def test_wrong_candidates_cost_a_look_and_nothing_else(
-    books: Books, monkeypatch: pytest.MonkeyPatch, wrong: list[int]
+def test_keys_with_the_same_hash_cost_a_look_and_nothing_else(
+    books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another key with the same hash is told by reading its line: entries, other keys, the right one last."""
-    first = books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="k")
+    """Another key with the same hash is told by reading its line; the right one may come last."""
+    monkeypatch.setattr(KeyIndex, "_hash", lambda self, key: 7)
+    asked: Any = {"owner": "BOB", "money": "1 USDT", "correlation_id": "r"}
+    made = [books.ledger.deposit(**asked, idempotency_key=f"other-{number}") for number in range(5)]
+    for number, entry in enumerate(made):
+        assert books.ledger.deposit(**asked, idempotency_key=f"other-{number}") == entry
+    assert books.ledger.deposit(**asked, idempotency_key="new").sequence == made[-1].sequence + 1
+
+
+@pytest.mark.parametrize("wrong", [2, 4, 8])
+def test_a_line_that_cannot_be_meant_is_an_error(
+    books: Books, monkeypatch: pytest.MonkeyPatch, wrong: int
+) -> None:
+    """It bears no key, or one of another hash: index or line was altered, and nothing is committed twice."""
+    books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="k")
     for number in range(5):
         books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key=f"other-{number}")
-    found = LinkBook.bearers
-
-    def candidates(self: LinkBook, key: str) -> Any:
-        yield from wrong if wrong != [6] else [7]
-        yield from found(self, key)
-
-    monkeypatch.setattr(LinkBook, "bearers", candidates)
-    assert books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="k") == first
-    assert books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="new").sequence == 12
+    before = books.ledger.head
+    with monkeypatch.context() as patched:
+        patched.setattr(LinkBook, "bearers", lambda self, key: iter([wrong]))
+        with pytest.raises(bb.JournalCorrupt, match="idempotency key"):
+            books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="k")
+    assert books.ledger.head == before
+    books.ledger.deposit("BOB", "1 USDT", correlation_id="r", idempotency_key="later")
 
 
 def test_the_digest_is_of_what_was_asked(books: Books) -> None:

@@ -13,8 +13,11 @@ import pytest
 
 import bibank as bb
 from bibank import drafts
+from bibank.home import Home
+from bibank.journal.accounts import AccountColumns
 from bibank.signing import Envelope, KeyringChange, Policy, Purpose, Role
 from bibank.snapshots import files, keeper
+from bibank.store.jsonl.writer import FREE_SPACE_FLOOR, PREALLOCATE_BYTES
 from tests.ledger.operators import ANNA, OWN, agreeing, govern
 from tests.snapshot.homes import Clock, create, reopen
 
@@ -65,11 +68,40 @@ def test_they_are_made_by_count(tmp_path: Path) -> None:
         assert sequences(home) == [10]
         ledger.commit_each([drafts.deposit("ALICE", "1 USDT", correlation_id="e") for _ in range(12)])
         assert sequences(home) == [10, 22]
-        ledger.commit_each([drafts.deposit(f"U{n}", "1 USDT", correlation_id="e") for n in range(30)])
-        deposits(ledger, 4)
-        assert sequences(home) == [10, 22], "there are 35 accounts now, and 34 lines since"
+        everyone = [drafts.deposit(f"U{n}", "1 USDT", correlation_id="e") for n in range(123)]
+        ledger.commit_batch(everyone)  # with ALICE, the vaults and the capital there are 128 accounts
+        assert sequences(home) == [22, 145]
+        deposits(ledger, 15)
+        assert sequences(home) == [22, 145], "128 accounts put it off to 16 lines"
         deposits(ledger, 1)
-        assert sequences(home) == [22, 57]
+        assert sequences(home) == [145, 161]
+
+
+def test_keys_do_not_put_snapshots_off(tmp_path: Path) -> None:
+    """Where every line bears a key, they come all the same; and the keeper is not asked at each commit."""
+    home = tmp_path / "books"
+    with create(home, Clock(), snapshot_every=10) as ledger:
+        kept: Any = ledger._keeper
+        asked: list[int] = []
+
+        def when_due() -> None:
+            asked.append(ledger.head.sequence)
+            kept.when_due()
+
+        ledger._committer.when_due = when_due
+        made = set()
+        for number in range(98):
+            ledger.deposit("ALICE", "1 USDT", correlation_id="d", idempotency_key=f"k{number}")
+            made |= set(sequences(home))
+        assert sorted(made) == list(range(10, 101, 10))
+        assert asked == sorted(made)
+        machine: Any = ledger._committer.machine
+        assert len(machine.links.keys) == 98
+        machine.links.keys._size = 16 * 15  # as if there were so many
+        deposits(ledger, 14)
+        assert max(sequences(home)) == 100
+        deposits(ledger, 1)
+        assert max(sequences(home)) == 115
 
 
 @pytest.mark.parametrize(
@@ -135,6 +167,88 @@ def test_a_rule_that_remembers_what_cannot_be_spelled_fails_no_commit(
         with pytest.raises(bb.InvalidValue, match="does not spell"):
             ledger.snapshot()
     assert "no snapshot was made" in caplog.text
+
+
+def test_a_snapshot_leaves_free_what_the_journal_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a nearly full disk none is made, nothing of it stays, and commits go on."""
+    home = tmp_path / "books"
+    floor = FREE_SPACE_FLOOR + PREALLOCATE_BYTES
+    with create(home, Clock(), snapshot_every=4) as ledger:
+        made = ledger.snapshot()
+        size = made.path.stat().st_size
+        free = floor + size // 2
+        monkeypatch.setattr(Home, "free_bytes", lambda self: free)
+        deposits(ledger, 5)
+        assert "no snapshot was made: " in caplog.text
+        with pytest.raises(bb.StoreFull, match="are free"):
+            ledger.snapshot()
+        assert set(os.listdir(home / "snapshots")) == {".gitignore", made.path.name}
+        free = floor + 2 * size
+        assert ledger.snapshot().sequence == 7
+
+
+def test_a_disk_that_fills_up_meanwhile_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal goes on beside a large snapshot: the free space is looked at again and again."""
+    home = tmp_path / "books"
+    free = FREE_SPACE_FLOOR + PREALLOCATE_BYTES + 4_000
+    written = os.write
+
+    def write(handle: int, data: Any) -> int:
+        nonlocal free
+        taken = written(handle, data)
+        free -= 3 * taken  # somebody else writes twice as much
+        return taken
+
+    with create(home, Clock()) as ledger:
+        monkeypatch.setattr("bibank.home._WRITE_BYTES", 1_000)
+        monkeypatch.setattr(Home, "free_bytes", lambda self: free)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", write)
+            with pytest.raises(bb.StoreFull):
+                files.write_snapshot(
+                    Home(home), Envelope(kind="snapshot", payload={"a": 1}), b"x" * 3_000, sequence=2
+                )
+        assert free > FREE_SPACE_FLOOR
+        assert os.listdir(home / "snapshots") == [".gitignore"]
+        deposits(ledger, 1)
+
+
+def test_snapshots_of_later_lines_do_not_drive_out_the_new_one(tmp_path: Path) -> None:
+    """Strays of a journal that is gone: what was just made stays, and so do they."""
+    home = tmp_path / "books"
+    with create(home, Clock()) as ledger:
+        made = ledger.snapshot()
+        for sequence in (100, 200):
+            (made.path.parent / f"{sequence:019d}.json").write_bytes(b"stray")
+        for _ in range(3):
+            deposits(ledger, 1)
+            assert ledger.snapshot().path.is_file()
+    assert sequences(home) == [4, 5, 100, 200]
+
+
+def test_commits_go_on_while_a_state_is_sorted_and_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the locks it is copied, and nothing else; what is committed meanwhile is not in it."""
+    home = tmp_path / "books"
+    gone_through = AccountColumns.__iter__
+    with create(home, Clock()) as ledger:
+        deposits(ledger, 1)
+
+        def committing(self: AccountColumns) -> Any:
+            thread = Thread(target=deposits, args=(ledger, 1))
+            thread.start()
+            thread.join(timeout=20)
+            assert not thread.is_alive(), "the commit waits for the snapshot"
+            return gone_through(self)
+
+        monkeypatch.setattr(AccountColumns, "__iter__", committing)
+        made = ledger.snapshot()
+        monkeypatch.undo()
+        assert (made.sequence, ledger.head.sequence) == (3, 4)
+    assert [verdict.problem for verdict in bb.verify_snapshots(home)] == [None]
 
 
 def test_a_failing_signer_fails_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

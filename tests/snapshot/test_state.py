@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import attrs
 import pytest
@@ -13,6 +15,7 @@ from bibank.errors import InvalidValue
 from bibank.journal.machine import LedgerMachine
 from bibank.model.json_value import FrozenMap
 from bibank.risk.engine import RiskEngine
+from bibank.risk.view import MAX_STATE_DEPTH, RuleState
 from bibank.signing.trust import KeyringTrust
 from bibank.snapshots import state as state_module
 from bibank.snapshots.state import DERIVED, SAVED, State, read_state
@@ -185,12 +188,62 @@ def test_a_map_is_frozen_again_and_a_dict_is_not() -> None:
         assert type(read_value(spell_value(value))) is type(value)
 
 
+class Code(IntEnum):
+    """An integer of a class of its own."""
+
+    ONE = 1
+
+
+class Pair(NamedTuple):
+    """A tuple of a class of its own."""
+
+    one: int
+
+
+class Word(str):
+    """A text of a class of its own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("value", [Code.ONE, (1, (Code.ONE,)), Pair(1), Word("x"), bb.Side.DEBIT])
+def test_a_rule_remembers_no_value_that_would_come_back_as_another(value: Any) -> None:
+    """A member of an enumeration would be a number after the next opening, and compare otherwise by `is`."""
+    memo = RuleState([])
+    with pytest.raises(bb.InvalidType):
+        memo["a"] = value
+    with pytest.raises(bb.InvalidType):
+        memo[Word("a")] = 1
+    assert len(memo) == 0
+
+
+def nested(depth: int) -> Any:
+    """Give tuples within tuples."""
+    value: Any = ()
+    for _ in range(depth - 1):
+        value = (value,)
+    return value
+
+
+def test_a_rule_remembers_tuples_that_a_reader_can_follow() -> None:
+    """Deeper ones are refused when they are set, whatever their depth: a snapshot could not be read."""
+    memo = RuleState([])
+    memo["a"] = nested(MAX_STATE_DEPTH)
+    assert read_value(json.loads(json.dumps(spell_value(memo["a"])))) == memo["a"]
+    for depth in (MAX_STATE_DEPTH + 1, 700, 50_000):
+        with pytest.raises(InvalidValue, match="deep"):
+            memo["b"] = nested(depth)
+    assert list(memo) == ["a"]
+
+
 # --------------------------------------------------------------------------- hostile states
 
 
 def a_state() -> State:
     """Take the state of a small ledger."""
     ledger = bb.Ledger.in_memory({"USDT": "1"})
+    for owner in "AB":
+        ledger.deposit(owner, "1 USDT", correlation_id="d")
     inner: Any = ledger
     with inner._committer.settled():
         return State.of(inner._committer.machine, inner._engine, ())
@@ -212,6 +265,8 @@ def a_state() -> State:
         (b'["ASSET","USDT",false,"', b'["ASSET","USDT",false,"x '),
         (b'["ASSET","USDT",false,"', b'["ASSET","USDT",false,1,"'),
         (b'["ASSET","USDT",false', b'["GOLD","USDT",false'),
+        (b'"LIAB:USER:A:USDT:AVAILABLE LIAB:USER:B:', b'"LIAB:USER:B:USDT:AVAILABLE LIAB:USER:A:'),
+        (b'"LIAB:USER:A:USDT:AVAILABLE LIAB:USER:B:', b'"LIAB:USER:A:USDT:AVAILABLE LIAB:USER:A:'),
         (b"[100000000]", b"[true]"),
         (b"[100000000]", b"[1.5]"),
         (b"[100000000]", b"[340282366920938463463374607431768211456]"),
