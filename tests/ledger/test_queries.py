@@ -162,7 +162,7 @@ def test_a_balance_of_exactly_one_account(small: bb.Ledger) -> None:
     vault = bb.AccountKey("ASSET:SYSTEM:VAULT:USDT:MAIN")
     assert small.balance(vault).available == bb.SignedAmount("111")
     assert small.balance(vault, "USDT") == small.balance(vault)
-    with pytest.raises(bb.InvalidValue, match="in USDT, not in BTC"):
+    with pytest.raises(bb.InvalidValue, match="in USDT, not in 'BTC'"):
         small.balance(vault, "BTC")
 
 
