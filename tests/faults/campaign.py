@@ -36,7 +36,7 @@ _WHOLLY = 10
 """Each so many states are checked to the end, also where an equal recovered disk was."""
 
 _THINNED: dict[Callable[[SimulatedFiles, Setting], None], int] = {
-    killed_and_reopened: 3,
+    killed_and_reopened: 4,
     owing: 2,
     governing: 4,
 }
@@ -150,8 +150,8 @@ def full_campaign() -> list[Task]:
     tasks: list[Task] = []
     for workload in WORKLOADS:
         tasks.append(partial(power_cut, workload, stride=_THINNED.get(workload.work, 1)))
-        tasks.append(partial(double_crash, workload, first=5, stride=31))
-    tasks += [partial(failed_syncs, setting, stride=7) for setting in SETTINGS.values()]
+        tasks.append(partial(double_crash, workload, first=5, stride=41))
+    tasks += [partial(failed_syncs, setting, stride=9) for setting in SETTINGS.values()]
     return tasks
 
 
