@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bibank.errors import HeadConflict, ProjectionMismatch
+from bibank.errors import HeadConflict, InvalidType, ProjectionMismatch
 from bibank.model.lines import Head
 from bibank.projection.books_balances import BalanceQuestions
 from bibank.projection.books_history import HistoryQuestions
@@ -29,6 +29,7 @@ from bibank.projection.books_saving import Saver
 from bibank.projection.books_schema import DUMPED, SCHEMA, TABLES
 from bibank.projection.database import BUSY_TIMEOUT_SECONDS, Meta, ProjectionDatabase
 from bibank.projection.verified import VerifiedLine
+from bibank.store.jsonl.plan import check_lock_timeout
 
 _DUMPED_AT_ONCE = 1000
 """Rows that are spelled and hashed together."""
@@ -48,8 +49,15 @@ class SqliteBooks(BalanceQuestions, HistoryQuestions):
     def __init__(
         self, path: str | os.PathLike[str], *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
     ) -> None:
+        try:
+            file = Path(path)
+        except TypeError:
+            raise InvalidType(f"books are in a file, which is a path, not {type(path).__name__}") from None
         self._database = ProjectionDatabase(
-            Path(path), schema=SCHEMA, tables=TABLES, busy_timeout_seconds=busy_timeout_seconds
+            file,
+            schema=SCHEMA,
+            tables=TABLES,
+            busy_timeout_seconds=check_lock_timeout(busy_timeout_seconds, what="busy_timeout_seconds"),
         )
         self._rows = Rows()
         self._saver = Saver()

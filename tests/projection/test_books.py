@@ -7,6 +7,7 @@ from calendar import timegm
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -307,6 +308,17 @@ def test_locked_money_and_single_accounts(path: Path) -> None:
         assert str(balances.balance(locked).available) == "4"
         assert balances.balance(locked, "USDT") == balances.balance(locked)
         assert balances.balance(AccountKey("LIAB:USER:ALICE:USDT:VAULT")).available.units == 0
+
+
+@pytest.mark.parametrize("seconds", ["x", -1, float("inf"), float("nan"), True, None])
+def test_books_are_opened_with_a_path_and_a_time(path: Path, seconds: Any) -> None:
+    """What is no path, or no time to wait, is a typed error before any file is made."""
+    wrong: Any = None
+    with pytest.raises(InvalidType, match="a path"):
+        SqliteBooks(wrong)
+    with pytest.raises(ConfigurationError, match="busy_timeout_seconds"):
+        SqliteBooks(path, busy_timeout_seconds=seconds)
+    assert not path.exists()
 
 
 def test_questions_that_make_no_sense(path: Path) -> None:

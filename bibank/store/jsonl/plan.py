@@ -193,7 +193,7 @@ def survey_journal(directory: Path | Files) -> OpenPlan:
     return OpenPlan(files, look_again(lambda: survey_files(files, for_writing=None)), None)
 
 
-def check_lock_timeout(seconds: object) -> float:
+def check_lock_timeout(seconds: object, *, what: str = "lock_timeout_seconds") -> float:
     """Refuse what is no time to wait for a lock; `ConfigurationError`."""
     if (
         isinstance(seconds, bool)
@@ -201,7 +201,7 @@ def check_lock_timeout(seconds: object) -> float:
         or not 0 <= seconds <= MAX_LOCK_TIMEOUT_SECONDS
     ):
         raise ConfigurationError(
-            f"lock_timeout_seconds is 0 to {MAX_LOCK_TIMEOUT_SECONDS:.0f} seconds, not {excerpt(seconds)}"
+            f"{what} is 0 to {MAX_LOCK_TIMEOUT_SECONDS:.0f} seconds, not {excerpt(seconds)}"
         )
     return seconds
 
