@@ -117,14 +117,15 @@ class History:
         if after is not None:
             check_line(after)
         limit = check_limit(limit)
-        pots = self._pots(owner, asset)
-        accounts = [account for pot in pots for account in pot.accounts]
+        compared = [account for pot in self._pots(owner, asset) for account in pot.accounts]
 
         def told(chronicle: Chronicle) -> list[StatementLine]:
             span = span_of(chronicle, since, until)
+            # Looked up once more: an asset that came after the first look is in the chronicle already.
+            pots = self._pots(owner, asset)
             return list(islice(statement_of(chronicle, pots, span, after), limit))
 
-        return Table(self._told(told, accounts=accounts), row_type=StatementLine)
+        return Table(self._told(told, accounts=compared), row_type=StatementLine)
 
     def trades(
         self,
@@ -163,11 +164,10 @@ class History:
 
         Raises `InvalidType`, `InvalidValue`, `UnknownSequence`, `JournalCorrupt`.
         """
-        with self._source.reading() as view:
-            accounts = [account.text for account in view.accounts(_FEE_ACCOUNTS)]
 
         def told(chronicle: Chronicle) -> list[FeeTotal]:
             span = span_of(chronicle, since, until)
+            accounts = self._fee_accounts()  # again, as for statements
             count: dict[str, int] = {}
             running = Running()
             for movement in chronicle.movements(accounts, after_sequence=span.first - 1):
@@ -179,7 +179,7 @@ class History:
                         count[account] = count.get(account, 0) + 1
             return [_fee_total(text, count[text], running.units(text)) for text in accounts if text in count]
 
-        return Table(self._told(told, accounts=accounts), row_type=FeeTotal)
+        return Table(self._told(told, accounts=self._fee_accounts()), row_type=FeeTotal)
 
     # ------------------------------------------------------------------ for the other questions
 
@@ -249,16 +249,10 @@ class History:
         check_sequence(after.sequence, minimum=0)
         with self._source.reading() as view:
             head = view.head
-        if after.sequence > head.sequence:
-            raise ProjectionMismatch(
-                f"the projection stands at line {after.sequence}, the journal ends at {head.sequence}; "
-                "rebuild the projection"
-            )
-        if after != self._head_at(after.sequence):
-            raise ProjectionMismatch(
-                f"the projection stands at line {after.sequence} with hash {after.hash}, which this journal "
-                "has not there; rebuild the projection"
-            )
+        from bibank.projection.sources import check_reaches, check_same_history
+
+        check_reaches(after, head)
+        check_same_history(after, self._head_at(after.sequence).hash)
         return self._verified_lines(after, head)
 
     def _verified_lines(self, after: Head, head: Head) -> Iterator[VerifiedLine]:
@@ -394,6 +388,11 @@ class History:
         from bibank.projection.books import SqliteBooks
 
         return SqliteBooks(self._home.projection, busy_timeout_seconds=_WAIT_SECONDS)
+
+    def _fee_accounts(self) -> list[str]:
+        """Name the accounts of all fees, sorted."""
+        with self._source.reading() as view:
+            return [account.text for account in view.accounts(_FEE_ACCOUNTS)]
 
     def _pots(self, owner: Owner, asset: str | None) -> list[Pot]:
         """Say what a statement is about."""

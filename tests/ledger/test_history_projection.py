@@ -17,6 +17,7 @@ import pytest
 import bibank as bb
 from bibank import drafts
 from bibank.chronicle import Chronicle
+from bibank.history import History
 from bibank.projection.file_guard import delete_alone
 from bibank.projections import SqliteBooks
 from tests.ledger.past import TOLD, asked_of_journal, made, posted
@@ -271,6 +272,42 @@ def test_a_trial_balance_that_does_not_balance_is_read_from_the_journal(
         lines = ledger.trial_balance(as_of=3)
         assert "debits and credits" in caplog.text
         assert [str(line.credit) for line in lines] == ["0", "100", "10"]
+
+
+@pytest.mark.parametrize("is_projected", [False, True])
+def test_what_is_first_used_while_a_question_is_asked_is_told_whole(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, is_projected: bool
+) -> None:
+    """An asset, or a kind of fee, that a commit first uses between two looks is told like its entry."""
+    books_of = History._books
+    with bb.Ledger.open(home) as ledger:
+        if is_projected:
+            ledger.project()
+        else:
+            delete_alone(home / "projection.db", timeout_seconds=1)
+
+        def commit_first(self: History) -> SqliteBooks | None:
+            if ledger.head.sequence == 7:
+                ledger.commit_batch(
+                    [
+                        drafts.deposit("A", "3 BTC", correlation_id="late"),
+                        drafts.fee("A", "1 BTC", correlation_id="late"),
+                    ]
+                )
+            elif ledger.head.sequence == 9 and len(told) == 1:
+                ledger.fee("A", "0.5 BTC", kind=bb.FeeKind.MARGIN, correlation_id="late")
+            return books_of(self)
+
+        told: list[object] = []
+        monkeypatch.setattr(History, "_books", commit_first)
+        lines = ledger.statement("A")
+        assert [(line.sequence, line.asset, str(line.posted)) for line in lines[-2:]] == [
+            (8, "BTC", "3"),
+            (9, "BTC", "2"),
+        ]
+        told.append(lines)
+        found = [(row.kind, str(row.total)) for row in ledger.fee_totals()]
+        assert found == [(bb.FeeKind.MARGIN, "0.5"), (bb.FeeKind.TRADING, "1")]
 
 
 def test_trades_are_asked_for_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,19 +138,18 @@ reaches = st.sampled_from([None, 0.0, 0.3, 0.7, 1.0])
 resumptions = st.sampled_from([None, None, 0.0, 0.5, 0.9])
 """After which part of its history a ledger was snapshotted, if it was opened from a snapshot."""
 
+worlds = st.tuples(steps, resumptions, reaches)
+World = tuple[list[tuple[str, list[Request], int]], float | None, float | None]
+"""What happened, and from what it is asked."""
+
 same_size = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @same_size
-@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
-def test_balances_as_of_any_point_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]],
-    reach: float | None,
-    resumed_from: float | None,
-    data: st.DataObject,
-) -> None:
+@given(world=worlds, data=st.data())
+def test_balances_as_of_any_point_are_those_of_a_fold(world: World, data: st.DataObject) -> None:
     """All accounts, one account, an owner's balances and the trial balance, by all three kinds of points."""
-    with told(history, resumed_from, reach) as (ledger, past):
+    with told(*world) as (ledger, past):
         for _ in range(3):
             point = data.draw(st.one_of(st.none(), points_up_to(len(past.lines))))
             check_balances(ledger, past, point)
@@ -205,15 +204,10 @@ def ranges(data: st.DataObject, last: int) -> tuple[Point | None, Point | None]:
 
 
 @same_size
-@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
-def test_statements_over_any_range_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]],
-    reach: float | None,
-    resumed_from: float | None,
-    data: st.DataObject,
-) -> None:
+@given(world=worlds, data=st.data())
+def test_statements_over_any_range_are_those_of_a_fold(world: World, data: st.DataObject) -> None:
     """Lines, running balances and order, by either axis, of one asset or all, whole and page by page."""
-    with told(history, resumed_from, reach) as (ledger, past):
+    with told(*world) as (ledger, past):
         since, until = ranges(data, len(past.lines))
         for owner in OWNERS:
             asset = data.draw(st.sampled_from([None, "USDT"]))
@@ -253,15 +247,10 @@ def check_details(table: bb.Table[bb.StatementLine], past: Past) -> None:
 
 
 @same_size
-@given(history=steps, reach=reaches, resumed_from=resumptions, data=st.data())
-def test_entries_trades_and_fees_are_those_of_a_fold(
-    history: list[tuple[str, list[Request], int]],
-    reach: float | None,
-    resumed_from: float | None,
-    data: st.DataObject,
-) -> None:
+@given(world=worlds, data=st.data())
+def test_entries_trades_and_fees_are_those_of_a_fold(world: World, data: st.DataObject) -> None:
     """Filters of entries, trades by user and pair, and fees by kind, over any range."""
-    with told(history, resumed_from, reach) as (ledger, past):
+    with told(*world) as (ledger, past):
         check_entries(ledger, past, data)
         check_trades(ledger, past, data)
         check_fees(ledger, past, data)
