@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from bibank.audit import AuditReport
 from bibank.commits import Commits
 from bibank.errors import ConfigurationError, StoreUnavailable
 from bibank.governance import Governance
@@ -22,6 +23,7 @@ from bibank.signing.trust import KeyringTrust, KeyringVersion
 from bibank.snapshots.keeper import Snapshot, SnapshotKeeper
 
 if TYPE_CHECKING:
+    from bibank.bus.bus import EventBus
     from bibank.projection.runner import CatchUp
 
 logger = logging.getLogger("bibank")
@@ -36,6 +38,13 @@ class Administration(Commits):
     _keeper: SnapshotKeeper | None = None
     _mode = SigningMode.ENTRY
     """What a first key of an unsigned ledger will sign."""
+
+    @property
+    def bus(self) -> EventBus:
+        """Who hears what is committed, after it is durable, at their own pace."""
+        from bibank.bus.bus import EventBus
+
+        return self._committer.publishing(lambda head: EventBus(self, head=head, home=self._home))
 
     @property
     def keyring(self) -> LedgerKeyring:
@@ -104,6 +113,14 @@ class Administration(Commits):
         if self._keeper is None:
             raise ConfigurationError("a ledger without a home has no place for a snapshot")
         return self._keeper.make()
+
+    def _audited(self, report: AuditReport) -> None:
+        """Let those who listen know that the chain was found to hold."""
+        if self._committer.bus is not None:
+            from bibank.model.event import ChainVerified
+
+            head = report.head
+            self._committer.bus.announce(ChainVerified(last_sequence=head.sequence, last_hash=head.hash))
 
     def _save_keyring(self, version: KeyringVersion) -> None:
         """Refresh the cache of the keyring. The journal has it already, so a failure is no reason to fail."""

@@ -122,11 +122,15 @@ class Batch(Verbs[UnsignedEntry, Drafts, Drafts, UnsignedEntry]):
             raise ConfigurationError("the batch is not committed; its entries exist when its block has ended")
         return self._entries
 
-    def _many(self, call: Call, key: str | UUID | None) -> Drafts:
+    def _check_open(self, key: str | UUID | None) -> None:
+        """Refuse what is added outside of the block, or with a key of its own."""
         if self._state != "open":
             raise ConfigurationError("drafts are added inside 'with ledger.batch(...) as batch:'")
         if key is not None:
             raise InvalidValue("a key belongs to the whole batch: ledger.batch(idempotency_key=...)")
+
+    def _many(self, call: Call, key: str | UUID | None) -> Drafts:
+        self._check_open(key)
         drafts = call.drafts
         self._calls.append(call)
         return drafts

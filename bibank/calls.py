@@ -56,6 +56,11 @@ class Call:
         return self._written
 
     @property
+    def is_written(self) -> bool:
+        """Tell whether it is known what the call comes to, without a look at earlier lines."""
+        return isinstance(self._written, Written)
+
+    @property
     def drafts(self) -> tuple[UnsignedEntry, ...]:
         """The drafts of the call."""
         return self.written.drafts

@@ -19,6 +19,7 @@ from bibank.model.table import Table
 from bibank.model.trade import Trade
 from bibank.outcomes import Committed, Outcomes
 from bibank.queries import Queries
+from bibank.sealing import Found
 from bibank.verbs import Verbs
 
 
@@ -33,17 +34,13 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         Raises `InvalidInput` or `Refused` kinds, in which case nothing was changed, and
         `StoreError` kinds.
         """
-        drafts = (entry_of(entry),)
-        mark = mark_of(idempotency_key, asked_of_drafts(drafts)) if idempotency_key is not None else None
-        return self._commit(drafts, mark).entry
+        return self._commit(self._request((entry_of(entry),), idempotency_key)).entry
 
     def commit_batch(
         self, entries: Iterable[UnsignedEntry], *, idempotency_key: str | UUID | None = None
     ) -> tuple[JournalEntry, ...]:
         """Commit entries all or nothing, each judged against the state left by the one before."""
-        drafts = entries_of(entries)
-        mark = mark_of(idempotency_key, asked_of_drafts(drafts)) if idempotency_key is not None else None
-        return self._commit(drafts, mark).entries
+        return self._commit(self._request(entries_of(entries), idempotency_key)).entries
 
     def commit_each(self, items: Iterable[Item]) -> Outcomes:
         """Commit many independent entries, or small batches, with as few syncs as possible.
@@ -92,11 +89,15 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
 
     def _commit_calls(self, calls: Iterable[Call], key: str | UUID | None) -> tuple[JournalEntry, ...]:
         """Commit the calls of a batch; for `Batch`."""
+        return self._commit(self._request_of_calls(calls, key)).entries
+
+    def _request_of_calls(self, calls: Iterable[Call], key: str | UUID | None) -> PreparedBatch:
+        """Prepare the calls of a batch."""
         taken = tuple(calls)
         mark = mark_of(key, asked_of_calls(taken)) if key is not None else None
         drafts = tuple(draft for call in taken for draft in call.drafts)
         originals = {sequence: entry for call in taken for sequence, entry in call.written.originals.items()}
-        return self._commit(drafts, mark, originals).entries
+        return self._prepare(drafts, mark, originals)
 
     def _preview_calls(self, calls: Iterable[Call], key: str | UUID | None) -> Table[BalanceChange]:
         """Say what the calls of a batch would do; for `Batch`."""
@@ -107,13 +108,15 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         drafts = tuple(draft for call in taken for draft in call.drafts)
         return Table(self._committer.preview(self._prepare(drafts)), row_type=BalanceChange)
 
-    def _commit(
-        self,
-        drafts: tuple[UnsignedEntry, ...],
-        mark: IdempotencyMark | None,
-        originals: Mapping[int, JournalEntry] = EMPTY_ORIGINALS,
-    ) -> Committed:
-        return Committed(self._committer.commit(self._prepare(drafts, mark, originals)))
+    def _commit(self, request: PreparedBatch | Found) -> Committed:
+        """Commit a batch, unless it is one that was committed before."""
+        found = self._committer.commit(request) if isinstance(request, PreparedBatch) else request
+        return Committed(found)
+
+    def _request(self, drafts: tuple[UnsignedEntry, ...], key: str | UUID | None) -> PreparedBatch:
+        """Prepare drafts that a caller made; reads what they reverse."""
+        mark = mark_of(key, asked_of_drafts(drafts)) if key is not None else None
+        return self._prepare(drafts, mark)
 
     def _prepare(
         self,
@@ -135,13 +138,17 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         drafts = (item.entries,) if isinstance(item.entries, UnsignedEntry) else entries_of(item.entries)
         return self._prepare(entries_of(drafts), mark_of(item.idempotency_key, asked_of_drafts(drafts)))
 
-    def _take(self, call: Call, key: str | UUID | None) -> Committed:
+    def _request_of_call(self, call: Call, key: str | UUID | None) -> PreparedBatch | Found:
+        """Prepare what a call comes to, or give what was committed before under its key."""
         mark = mark_of(key, call.asked()) if key is not None else None
         found = self._committer.find(mark) if mark is not None else None
         if found is not None:
-            return Committed(found)
+            return found
         written = call.written
-        return self._commit(written.drafts, mark, written.originals)
+        return self._prepare(written.drafts, mark, written.originals)
+
+    def _take(self, call: Call, key: str | UUID | None) -> Committed:
+        return self._commit(self._request_of_call(call, key))
 
     def _one(self, call: Call, key: str | UUID | None) -> JournalEntry:
         return self._take(call, key).entry
@@ -150,11 +157,10 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         return self._take(call, key).entries
 
     def _traded(self, call: Call, key: str | UUID | None) -> Trade:
-        entry, *fees = self._take(call, key).entries
-        return Trade(entry=entry, fees=tuple(fees))
+        return trade_of(self._take(call, key))
 
     def _held(self, call: Call, key: str | UUID | None) -> Hold:
-        return Hold.of(self._take(call, key).entry)
+        return hold_of(self._take(call, key))
 
     def _hold_of(self, hold_id: int) -> Hold:
         with self._committer.reading() as view:
@@ -165,3 +171,14 @@ class Commits(Queries, Verbs[JournalEntry, tuple[JournalEntry, ...], Trade, Hold
         entry = self.entry(sequence)
         self._committer.rely_on(entry)
         return entry
+
+
+def trade_of(committed: Committed) -> Trade:
+    """Show what was committed as a trade and its fees."""
+    entry, *fees = committed.entries
+    return Trade(entry=entry, fees=tuple(fees))
+
+
+def hold_of(committed: Committed) -> Hold:
+    """Show what was committed as a hold."""
+    return Hold.of(committed.entry)

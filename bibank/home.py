@@ -8,6 +8,7 @@ keyring.json                cache of the trusted public keys; its authority is t
 keys/SYSTEM*.key            the ledger's own keys, unless the host holds them elsewhere
 projection.db               disposable: delete it and it comes back
 snapshots/                  states of the ledger, to open from: disposable as well
+cursors/                    how far each subscriber of the event bus has come
 """
 
 from __future__ import annotations
@@ -85,6 +86,15 @@ class Home:
     def make_snapshots(self) -> None:
         """Make the directory of snapshots where there is none. `StoreUnavailable`."""
         _make_private_directory(self.snapshots)
+
+    @property
+    def cursors(self) -> Path:
+        """The directory of the subscribers' cursors."""
+        return self.path / "cursors"
+
+    def make_cursors(self) -> None:
+        """Make the directory of cursors where there is none. `StoreUnavailable`."""
+        _make_private_directory(self.cursors)
 
     def free_bytes(self) -> int:
         """Tell how much of the file system's free space is ours to use. `StoreUnavailable`."""

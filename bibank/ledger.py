@@ -410,6 +410,8 @@ class Ledger(Administration):
         if self._keeper is not None:
             self._keeper.check_outside()
         try:
+            if self._committer.bus is not None:
+                self._committer.bus.close()
             if self._keeper is not None:
                 self._keeper.before_close()
         finally:

@@ -16,16 +16,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from bibank.errors import ConfigurationError, HomeNotFound, LedgerClosed, excerpt
 from bibank.home import Home
 from bibank.model.record import JournalLine
+from bibank.model.table import Table
 from bibank.opening import Verify, check_verify
 from bibank.queries import Queries
 from bibank.replica import Replica, Show
 from bibank.source import check_sequence
 from bibank.store.jsonl.files import OsFiles
+
+if TYPE_CHECKING:
+    from bibank.bus.bus import EventBus
+    from bibank.bus.standing import CursorStanding
 
 MAX_POLL_SECONDS = 86_400.0
 """A day: whoever looks less often need not follow."""
@@ -77,6 +82,23 @@ class LedgerReader(Queries):
             cached.check(replica.known)
         return cls(home, replica)
 
+    @property
+    def bus(self) -> EventBus:
+        """Who hears, in this process, what the reader learns when it is moved on; cursors are in the home."""
+        from bibank.bus.bus import EventBus
+
+        return self._replica.publishing(lambda head: EventBus(self, head=head, home=self._home))
+
+    def cursors(self) -> Table[CursorStanding]:
+        """List how far each subscriber of the home has come, by what was saved last, sorted by name.
+
+        In whatever process it is told; a cursor is saved about once a second. Raises `StoreUnavailable`,
+        `JournalCorrupt`.
+        """
+        from bibank.bus.standing import CursorStanding, standings
+
+        return Table(standings(self._home, self), row_type=CursorStanding)
+
     def refresh(self) -> int:
         """Move on to what the writer has made durable by now; give the number of new lines.
 
@@ -118,7 +140,9 @@ class LedgerReader(Queries):
             replica.wait(poll_seconds)
 
     def close(self) -> None:
-        """Close the reader; whoever follows it ends. Closing twice is harmless."""
+        """Close the reader and its bus; whoever follows it ends. Closing twice is harmless."""
+        if self._replica.bus is not None:
+            self._replica.bus.close()
         self._replica.close()
 
     def __enter__(self) -> Self:

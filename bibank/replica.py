@@ -12,10 +12,10 @@ follows: a writer begins a group after it has synced the one before.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Lock, RLock
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
 from bibank.errors import BibankError, JournalCorrupt, JournalError, LedgerClosed, LedgerPoisoned
@@ -24,6 +24,7 @@ from bibank.journal.gate import Bystander
 from bibank.journal.machine import LedgerMachine
 from bibank.journal.reader import LineReader
 from bibank.model.account import AccountKey
+from bibank.model.lines import Head
 from bibank.opening import Verify, accept_all
 from bibank.signing.trust import KeyringTrust, Sink, verify_never, verify_now
 from bibank.store.jsonl.days import Days
@@ -43,6 +44,9 @@ from bibank.store.jsonl.follow import (
 )
 from bibank.store.jsonl.head import HeadMark
 from bibank.write_group import DurableView
+
+if TYPE_CHECKING:
+    from bibank.bus.bus import EventBus
 
 Show = Literal["durable", "written"]
 
@@ -143,6 +147,7 @@ class Replica:
         """Set without the lock: who reads at that moment still gets an answer."""
         self._taking = False
         """Set while the machine changes; found set by the next caller after an interrupt."""
+        self.bus: EventBus | None = None
         self._renew_locks()
         _replicas.add(self)
         self.refresh()
@@ -165,6 +170,14 @@ class Replica:
         with self._lock:
             self._check_usable()
             yield DurableView(self.machine, self.durable, ())
+
+    def publishing(self, make: Callable[[Head], EventBus]) -> EventBus:
+        """Give the bus that hears of everything shown; make it at first, as of the last line shown."""
+        with self._lock:
+            self._check_usable()
+            if self.bus is None:
+                self.bus = make(self.durable)
+            return self.bus
 
     # ------------------------------------------------------------------ following
 
@@ -229,6 +242,8 @@ class Replica:
             self.durable = self.machine.head
             self._spot = spot
             self._taking = False
+            if self.bus is not None:
+                self.bus.advance(self.durable)
 
     # ------------------------------------------------------------------ ending
 

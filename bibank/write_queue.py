@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from threading import RLock, get_ident
@@ -58,6 +58,8 @@ class WriteQueue:
         """Why the ledger is of no more use, when it is not."""
         self.groups: deque[WriteGroup] = deque()
         self.closed = False
+        self.published: Callable[[Sequence[SealedBatch]], None] | None = None
+        """Who is told what became durable, in order, under the lock: it neither waits nor raises."""
         self._renew_locks()
 
     def _renew_locks(self) -> None:
@@ -165,6 +167,8 @@ class WriteQueue:
         elif not before:
             self.machine.settle()
         self.changing = before
+        if self.published is not None:
+            self.published(group.batches)
 
     def _write(self, group: WriteGroup) -> None:
         machine, batches = self.machine, group.batches

@@ -62,6 +62,7 @@ TABLE = {
     "ClockJumped": ("StoreError", "clock_jumped", True),
     "CommitOutcomeUnknown": ("StoreError", "commit_outcome_unknown", False),
     "ConfigurationError": ("ConfigurationError", "configuration", False),
+    "CursorMismatch": ("IntegrityError", "cursor_mismatch", False),
     "EntryTooLarge": ("InvalidInput", "entry_too_large", False),
     "HeadConflict": ("StoreError", "head_conflict", True),
     "HoldExpired": ("Refused", "hold_expired", False),
@@ -103,8 +104,11 @@ TABLE = {
     "StoreError": ("StoreError", "store", False),
     "StoreFull": ("StoreError", "store_full", True),
     "StoreUnavailable": ("StoreError", "store_unavailable", True),
+    "SubscriberBusy": ("StoreError", "subscriber_busy", True),
+    "SubscriberExists": ("InvalidInput", "subscriber_exists", False),
     "UnbalancedEntry": ("InvalidInput", "unbalanced_entry", False),
     "UnknownSequence": ("InvalidInput", "unknown_sequence", False),
+    "UnknownSubscriber": ("InvalidInput", "unknown_subscriber", False),
     "UnsupportedFormat": ("IntegrityError", "unsupported_format", False),
 }
 FAMILIES = [cls for cls in CLASSES if cls.__base__ is BibankError]

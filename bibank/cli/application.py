@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from bibank.cli.accounts import close, freeze, limit, reopen, terms
+from bibank.cli.bus import bus
 from bibank.cli.demo import demo
 from bibank.cli.exporting import export
 from bibank.cli.failures import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EXIT_OUTCOME_UNKNOWN, report
@@ -134,6 +135,7 @@ for command in (
     audit,
     doctor,
     snapshot,
+    bus,
     keygen,
     keyring,
     demo,

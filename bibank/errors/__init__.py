@@ -31,6 +31,7 @@ from bibank.errors.base import (
     excerpt,
 )
 from bibank.errors.integrity import (
+    CursorMismatch,
     IntegrityError,
     JournalCorrupt,
     JournalError,
@@ -59,8 +60,10 @@ from bibank.errors.invalid import (
     InvalidValue,
     MalformedLine,
     MissingCorrelationId,
+    SubscriberExists,
     UnbalancedEntry,
     UnknownSequence,
+    UnknownSubscriber,
 )
 from bibank.errors.operation import (
     ClockJumped,
@@ -77,6 +80,7 @@ from bibank.errors.operation import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    SubscriberBusy,
 )
 from bibank.errors.refused import (
     AccountClosed,
@@ -109,6 +113,7 @@ __all__ = [
     "ClockJumped",
     "CommitOutcomeUnknown",
     "ConfigurationError",
+    "CursorMismatch",
     "EntryTooLarge",
     "HeadConflict",
     "HoldExpired",
@@ -150,8 +155,11 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "SubscriberBusy",
+    "SubscriberExists",
     "UnbalancedEntry",
     "UnknownSequence",
+    "UnknownSubscriber",
     "UnsupportedFormat",
     "excerpt",
 ]

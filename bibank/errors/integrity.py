@@ -62,6 +62,12 @@ class PinMismatch(IntegrityError):
     code = "pin_mismatch"
 
 
+class CursorMismatch(IntegrityError):
+    """A subscriber's cursor is damaged, of another ledger, or not in this history. Find out why."""
+
+    code = "cursor_mismatch"
+
+
 class ProjectionMismatch(IntegrityError):
     """A projection does not belong to this journal, or is ahead of it. Rebuild it."""
 

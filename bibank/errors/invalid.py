@@ -140,6 +140,18 @@ class UnknownSequence(InvalidValue):
     code = "unknown_sequence"
 
 
+class UnknownSubscriber(InvalidValue):
+    """Nobody subscribed under this name."""
+
+    code = "unknown_subscriber"
+
+
+class SubscriberExists(InvalidValue):
+    """Somebody subscribed under this name already."""
+
+    code = "subscriber_exists"
+
+
 class MalformedLine(InvalidValue):
     """Bytes that are not exactly one canonical journal line.
 

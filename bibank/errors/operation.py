@@ -44,6 +44,13 @@ class LedgerBusy(StoreError):
         self.host = host
 
 
+class SubscriberBusy(StoreError):
+    """Another bus delivers to this subscriber, here or in another process, and keeps its cursor."""
+
+    code = "subscriber_busy"
+    retryable = True
+
+
 class HeadConflict(StoreError):
     """The store's head is not the expected one: somebody else appended. Reopen and retry."""
 

@@ -1,0 +1,422 @@
+"""The event bus: everyone hears what was committed, at their own pace, and nobody waits for them.
+
+>>> import bibank as bb
+>>> ledger = bb.Ledger.in_memory({"USDT": "1000"})
+>>> heard = []
+>>> ledger.bus.subscribe(heard.append, name="notebook")
+>>> _ = ledger.deposit("ALICE", "100 USDT", correlation_id="r1")
+>>> ledger.bus.pump()
+1
+>>> print(heard[0].entry.intent.value, heard[0].sequence)
+deposit 3
+
+For each subscriber: entries come in the order of the journal, at least once, after they are durable; what it
+raises is counted and tried again, and touches neither commits nor other subscribers; it goes on from its
+cursor, and what the buffer no longer holds is read from the journal (phase 2, 4.6 and 4.7).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from weakref import WeakSet
+
+from bibank.bus.cursor_files import CursorFile, check_name, saved_cursors
+from bibank.bus.deliveries import Deliverer, PumpDelivery, ThreadDelivery
+from bibank.bus.mailbox import Clock, Mailbox
+from bibank.bus.protocol import Delivery, EventSource
+from bibank.bus.recipient import Recipient, Subscriber
+from bibank.bus.ring import Ring
+from bibank.bus.status import Retry, SubscriberState, SubscriberStatus
+from bibank.errors import (
+    ConfigurationError,
+    CursorMismatch,
+    InvalidType,
+    InvalidValue,
+    LedgerClosed,
+    SubscriberExists,
+    UnknownSequence,
+    UnknownSubscriber,
+    excerpt,
+)
+from bibank.home import Home
+from bibank.journal.batches import SealedBatch
+from bibank.model.event import ChainVerified, Cursor
+from bibank.model.lines import Head
+from bibank.model.table import Table
+
+CLOSE_SECONDS = 5.0
+"""How long an ending bus waits for who is handling an event; whoever takes longer is told it again."""
+
+MAX_WAIT_SECONDS = 86_400.0
+"""A day: nobody waits longer on purpose."""
+
+_DELIVERIES = ("pump", "thread", "task")
+
+_buses: WeakSet[EventBus] = WeakSet()
+"""Every bus of this process, for the day it forks."""
+
+
+class EventBus:
+    """The subscribers of one ledger, or of a reader in another process: `ledger.bus`, `reader.bus`.
+
+    Safe to use from any number of threads. After the ledger was closed, every method but `status` and
+    `close` raises `LedgerClosed`.
+    """
+
+    def __init__(
+        self, source: EventSource, *, head: Head, home: Home | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._source = source
+        self._home = home
+        self._clock = clock
+        self._ring = Ring(head)
+        self._lock = threading.RLock()
+        self._deliverers: tuple[Deliverer, ...] = ()
+        """Replaced whole, so that the publishing thread needs no lock to look."""
+        self._resting = threading.Event()
+        self._closed: str | None = None
+        _buses.add(self)
+
+    # ------------------------------------------------------------------ subscribing
+
+    def subscribe(
+        self,
+        subscriber: Subscriber,
+        *,
+        delivery: Delivery | None = None,
+        name: str | None = None,
+        after_sequence: int | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        """Tell a subscriber, or a plain function, what is committed from its cursor on.
+
+        `delivery` is `"pump"`, in the thread that calls :meth:`pump`; `"thread"`, in one of its own; or
+        `"task"`, in the running asyncio loop. Unless given it is by task for async ones, by pump for all
+        others. `name` is that of the subscriber or function, unless given; the cursor is kept under it, in
+        the home where there is one. One that has no cursor yet begins behind the line `after_sequence`, or
+        behind the last one.
+
+        Raises `SubscriberExists`, `SubscriberBusy`, `CursorMismatch`, `UnknownSequence`, other `InvalidInput`
+        kinds, `ConfigurationError` where the delivery does not fit, `StoreUnavailable`.
+        """
+        if retry is not None and not isinstance(retry, Retry):
+            raise InvalidType(f"retry is a Retry, not {excerpt(retry)}")
+        recipient = Recipient(subscriber, name)
+        chosen = _check_delivery(delivery, recipient)
+        with self._lock:
+            self._check_open()
+            if any(found.mailbox.name == recipient.name for found in self._deliverers):
+                raise SubscriberExists(f"somebody subscribed as {recipient.name!r} already")
+            mailbox = self._mailbox(recipient, after_sequence, retry or Retry())
+            try:
+                made = self._deliverer(chosen, mailbox, recipient)
+            except BaseException:
+                mailbox.end()
+                raise
+            self._deliverers = (*self._deliverers, made)
+            made.wake()  # what was published in between has woken nobody
+
+    def _mailbox(self, recipient: Recipient, after_sequence: int | None, retry: Retry) -> Mailbox:
+        """Make a mailbox that stands where the subscriber's cursor does."""
+        start = Cursor.at(self._ring.head) if after_sequence is None else self._cursor_at(after_sequence)
+        make = partial(Mailbox, recipient.name, self._ring, self._source, retry=retry, clock=self._clock)
+        if recipient.keeps_cursor or self._home is None:
+            return make(start=start, keeps_cursor=recipient.keeps_cursor)
+        file = CursorFile(self._home, recipient.name)
+        try:
+            saved = file.load()
+            if saved is not None:
+                if saved.ledger_id != self._source.ledger_id:
+                    raise CursorMismatch(
+                        f"{file.path} is the cursor of a subscriber of {saved.ledger_id}; "
+                        f"forget({recipient.name!r}) deletes it"
+                    )
+                start = self._checked(saved.cursor)
+            mailbox = make(start=start, file=file)
+            mailbox.keep(start)
+        except BaseException:
+            file.release()
+            raise
+        return mailbox
+
+    def _cursor_at(self, sequence: int) -> Cursor:
+        """Give the cursor of who is done with a line; `UnknownSequence`, `InvalidType`."""
+        if isinstance(sequence, bool) or not isinstance(sequence, int):
+            raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
+        if not sequence:
+            return Cursor()
+        line = self._source.line(sequence)
+        return Cursor(sequence=line.sequence, hash=line.hash)
+
+    def _checked(self, cursor: Cursor) -> Cursor:
+        """Demand that a cursor is of this journal; `CursorMismatch`."""
+        try:
+            found = self._cursor_at(cursor.sequence)
+        except UnknownSequence:
+            found = None
+        if found != cursor:
+            raise CursorMismatch(
+                f"the cursor {cursor} is not of this journal, which ends at line {self._source.head.sequence}"
+            )
+        return cursor
+
+    def _deliverer(self, delivery: Delivery, mailbox: Mailbox, recipient: Recipient) -> Deliverer:
+        match delivery:
+            case "pump":
+                return PumpDelivery(mailbox, recipient)
+            case "thread":
+                return ThreadDelivery(mailbox, recipient, self._rested)
+            case "task":
+                from bibank.bus.tasks import TaskDelivery
+
+                return TaskDelivery(mailbox, recipient, self._rested)
+
+    def unsubscribe(self, name: str, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Tell a subscriber no more; it goes on from its cursor when it subscribes again.
+
+        Waits so long for it to finish what it is handling. Raises `UnknownSubscriber`.
+        """
+        seconds = _check_seconds(timeout_seconds)
+        with self._lock:
+            found = self._find(name)
+            self._deliverers = tuple(other for other in self._deliverers if other is not found)
+        _end([found], seconds)
+
+    def forget(self, name: str) -> None:
+        """Unsubscribe, and delete the cursor, which may be damaged: the next time begins anew.
+
+        Raises `UnknownSubscriber` where there is neither, `SubscriberBusy`, `StoreUnavailable`.
+        """
+        name = check_name(name)
+        with self._lock:
+            self._check_open()
+            is_known = any(found.mailbox.name == name for found in self._deliverers)
+        if is_known:
+            self.unsubscribe(name)
+        if self._home is None:
+            if not is_known:
+                raise UnknownSubscriber(f"nobody subscribed as {name!r}")
+            return
+        if not is_known and not any(path.stem == name for path in saved_cursors(self._home)):
+            raise UnknownSubscriber(f"nobody subscribed as {name!r}, and there is no cursor of that name")
+        file = CursorFile(self._home, name)
+        try:
+            file.delete()
+        finally:
+            file.release()
+
+    # ------------------------------------------------------------------ delivering
+
+    def pump(self, name: str | None = None, *, limit: int | None = None) -> int:
+        """Deliver in this thread, to all who are told by pump or to one, what is there, or `limit` events.
+
+        Gives the number of events that were handled. A subscriber that fails is tried again by the next call;
+        the others go on. What interrupts this thread is raised, and the event is told again. Raises
+        `UnknownSubscriber`, `ConfigurationError` for one that is told otherwise, and for a call by a
+        subscriber that is being told.
+        """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
+            raise InvalidType(f"a limit is an int, not {type(limit).__name__}")
+        if limit is not None and limit < 0:
+            raise InvalidValue(f"limit {excerpt(limit)} is negative")
+        self._check_open()
+        if name is None:
+            pumped = [found for found in self._deliverers if isinstance(found, PumpDelivery)]
+        else:
+            one = self._find(name)
+            if not isinstance(one, PumpDelivery):
+                raise ConfigurationError(f"{name!r} is told by {one.delivery}, not by pump")
+            pumped = [one]
+        done = 0
+        for each in pumped:
+            done += each.pump(None if limit is None else limit - done)
+        return done
+
+    def replay_from(self, sequence: int, *, name: str | None = None) -> None:
+        """Tell every entry from a line to the last once more, to all subscribers or one, in its own delivery.
+
+        It hears `ReplayStarted`, the entries, `ReplayCompleted`, and then what is new. Its cursor is moved
+        back before this returns. A replay that is asked for during another takes its place. Raises
+        `UnknownSequence` for a line that is not there, `UnknownSubscriber`, `StoreUnavailable`.
+        """
+        self._check_open()
+        if isinstance(sequence, bool) or not isinstance(sequence, int):
+            raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
+        until = self._ring.head.sequence
+        if not 1 <= sequence <= until:
+            raise UnknownSequence(f"there is no line {excerpt(sequence)}; a replay begins at 1 to {until}")
+        cursor = self._cursor_at(sequence - 1)
+        for found in self._deliverers if name is None else (self._find(name),):
+            found.mailbox.rewind(cursor, from_sequence=sequence, until_sequence=until)
+            found.wake()
+
+    def resume(self, name: str) -> None:
+        """Try again what a subscriber failed at, as often as at first. Raises `UnknownSubscriber`."""
+        self._check_open()
+        found = self._find(name)
+        found.mailbox.resume()
+        found.wake()
+
+    def drain(self, *, timeout_seconds: float) -> bool:
+        """Wait until all who are told by thread or task have handled what is committed by now.
+
+        Says whether they have; one that is parked or stopped will not. In a loop, call it in a thread.
+        """
+        end = time.monotonic() + _check_seconds(timeout_seconds)
+        goal = self._ring.head.sequence
+        while True:
+            self._resting.clear()
+            open_ones = [
+                found.mailbox
+                for found in self._deliverers
+                if found.delivery != "pump" and not found.mailbox.has_reached(goal)
+            ]
+            if not open_ones:
+                return True
+            left = end - time.monotonic()
+            if left <= 0 or all(mailbox.parked or mailbox.stopped for mailbox in open_ones):
+                return False
+            self._resting.wait(left)
+
+    def status(self) -> Table[SubscriberStatus]:
+        """List how each subscriber fares, sorted by name."""
+        rows = sorted(map(_status, self._deliverers), key=lambda row: row.name)
+        return Table(rows, row_type=SubscriberStatus)
+
+    # ------------------------------------------------------------------ for the ledger
+
+    def publish(self, batches: Sequence[SealedBatch]) -> None:
+        """Take batches that became durable, in order. Never waits; raises nothing but an interrupt."""
+        if not self._deliverers:
+            self._ring.head = batches[-1].head
+            return
+        try:
+            self._ring.put(batches)
+        except Exception:  # noqa: BLE001 - out of memory, say: the store has the lines
+            self._ring.head = batches[-1].head
+        self._wake()
+
+    def advance(self, head: Head) -> None:
+        """Learn that the journal reaches further; for a reader, whose lines are in the store."""
+        self._ring.head = head
+        self._wake()
+
+    def announce(self, event: ChainVerified) -> None:
+        """Tell everyone, behind the entries of its line."""
+        for found in self._deliverers:
+            found.mailbox.notify(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        for found in self._deliverers:
+            if found.waiting:
+                found.waiting = False
+                found.wake()
+
+    def _rested(self) -> None:
+        self._resting.set()
+
+    def close(self, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Tell nobody any more, and save the cursors. Twice is harmless; closing a ledger does it first.
+
+        Waits so long for who is handling an event; whoever takes longer is left to it, and told it again.
+        """
+        seconds = _check_seconds(timeout_seconds)
+        with self._lock:
+            self._closed = self._closed or "the ledger was closed"
+            ended, self._deliverers = self._deliverers, ()
+        _end(ended, seconds)
+
+    def disown(self) -> None:
+        """In a forked child: the subscribers are the parent's."""
+        self._lock = threading.RLock()
+        self._closed = self._closed or "the ledger was opened by the parent of this process"
+        for found in self._deliverers:
+            found.mailbox.disown()
+        self._deliverers = ()
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise LedgerClosed(self._closed)
+
+    def _find(self, name: str) -> Deliverer:
+        for found in self._deliverers:
+            if found.mailbox.name == name:
+                return found
+        self._check_open()
+        raise UnknownSubscriber(f"nobody subscribed as {excerpt(name)}")
+
+    def __repr__(self) -> str:
+        return f"<EventBus of {len(self._deliverers)} subscribers, line {self._ring.head.sequence}>"
+
+
+def _end(deliverers: Iterable[Deliverer], seconds: float) -> None:
+    """End deliveries: all are told first, then each is waited for, and its cursor saved."""
+    ended = list(deliverers)
+    end = time.monotonic() + seconds
+    for found in ended:
+        found.mailbox.stopped = True
+        found.wake()
+    for found in ended:
+        found.join(max(0.0, end - time.monotonic()))
+        found.mailbox.end()
+
+
+def _status(found: Deliverer) -> SubscriberStatus:
+    mailbox = found.mailbox
+    if mailbox.stopped or not found.alive:
+        state = SubscriberState.STOPPED
+    elif mailbox.parked:
+        state = SubscriberState.PARKED
+    elif mailbox.attempts:
+        state = SubscriberState.RETRYING
+    elif mailbox.busy or mailbox.behind:
+        state = SubscriberState.DELIVERING
+    else:
+        state = SubscriberState.WAITING
+    return SubscriberStatus(
+        name=mailbox.name,
+        delivery=found.delivery,
+        state=state,
+        sequence=mailbox.position.sequence,
+        behind=mailbox.behind,
+        handled=mailbox.handled,
+        failures=mailbox.failures,
+        attempts=mailbox.attempts,
+        from_store=mailbox.from_store,
+        last_error=mailbox.last_error,
+    )
+
+
+def _check_delivery(delivery: object, recipient: Recipient) -> Delivery:
+    if delivery is None:
+        return "task" if recipient.is_async else "pump"
+    match delivery:
+        case "pump" | "thread" | "task" as chosen:
+            if recipient.is_async and chosen != "task":
+                raise ConfigurationError(
+                    f"{recipient.name!r} is async, so a task has to tell it: delivery='task'"
+                )
+            return chosen
+    raise ConfigurationError(f"delivery is one of {', '.join(_DELIVERIES)}, not {excerpt(delivery)}")
+
+
+def _check_seconds(seconds: object) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidType(f"seconds are a number, not {excerpt(seconds)}")
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise InvalidValue(f"to wait is from 0 to {MAX_WAIT_SECONDS:.0f} seconds, not {excerpt(seconds)}")
+    return float(seconds)
+
+
+def _disown_all() -> None:
+    for bus in list(_buses):
+        bus.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

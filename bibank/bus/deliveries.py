@@ -1,0 +1,182 @@
+"""Deliveries in threads: one of the subscriber's own, or the caller's by `pump()`.
+
+Each takes the steps of one mailbox. Whatever a subscriber raises stays here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from bibank.bus.mailbox import Do, Handle, Mailbox, Step, Wait
+from bibank.bus.protocol import Delivery
+from bibank.bus.recipient import Recipient, at_once
+from bibank.errors import ConfigurationError
+from bibank.model.event import Cursor
+
+
+class Deliverer(Protocol):
+    """Takes the steps of one mailbox."""
+
+    delivery: Delivery
+    mailbox: Mailbox
+    waiting: bool
+    """Whether it has to be woken; reset by whoever wakes it. Set before a last look, so no wake is lost."""
+
+    def wake(self) -> None:
+        """Let it look again. Never waits, never raises."""
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait until it has come to rest, at most so long, unless it is the caller."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody delivers."""
+
+
+class PumpDelivery:
+    """Delivers when somebody pumps, in their thread."""
+
+    delivery: Delivery = "pump"
+    waiting = False
+    alive = True
+
+    def __init__(self, mailbox: Mailbox, recipient: Recipient) -> None:
+        self.mailbox = mailbox
+        self._recipient = recipient
+        self._taken = threading.Lock()
+        self._pumping: int | None = None
+
+    def pump(self, limit: int | None) -> int:
+        """Deliver what is there, at most so many events; give their number.
+
+        Stops at a failure, which is tried again next time. What another thread is pumping is left to it.
+        """
+        if self._pumping == threading.get_ident():
+            raise ConfigurationError("a subscriber may not pump the bus that tells it")
+        if not self._taken.acquire(blocking=False):
+            return 0
+        try:
+            self._pumping = threading.get_ident()
+            self.mailbox.hurry()
+            return self._deliver(limit)
+        finally:
+            self._pumping = None
+            self._taken.release()
+
+    def _deliver(self, limit: int | None) -> int:
+        mailbox, done = self.mailbox, 0
+        while limit is None or done < limit:
+            step = mailbox.step()
+            if isinstance(step, Wait) or step is Do.STOP:
+                break
+            if isinstance(step, Handle):
+                mailbox.busy = True
+                try:
+                    for call in self._recipient.calls(step.event):
+                        at_once(call)
+                except Exception as error:  # noqa: BLE001 - whatever a subscriber raises is its own affair
+                    mailbox.failed(error)
+                    break
+                finally:
+                    mailbox.busy = False
+                mailbox.done()
+                done += 1
+            else:
+                take_step(step, mailbox, self._recipient)
+        return done
+
+    def wake(self) -> None:
+        """Nobody sleeps here."""
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for another thread that is pumping."""
+        if self._pumping != threading.get_ident() and self._taken.acquire(timeout=timeout_seconds):
+            self._taken.release()
+
+
+class ThreadDelivery:
+    """Delivers in a thread of its own, which ends with the process if nothing ends it before."""
+
+    delivery: Delivery = "thread"
+
+    def __init__(self, mailbox: Mailbox, recipient: Recipient, rested: Callable[[], None]) -> None:
+        self.mailbox = mailbox
+        self.waiting = False
+        self._recipient = recipient
+        self._rested = rested
+        self._latch = threading.Lock()
+        self._latch.acquire()
+        self._thread = threading.Thread(
+            target=self._run, name=f"bibank subscriber {mailbox.name}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Open the latch; one that is open already needs no more."""
+        with suppress(RuntimeError):
+            self._latch.release()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the thread to end."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while (step := self.mailbox.step()) is not Do.STOP:
+            try:
+                self._take(step)
+            except BaseException as error:  # noqa: BLE001 - whatever a subscriber raises is its own affair
+                self.mailbox.busy = False
+                self.mailbox.failed(error)
+        self.mailbox.save()
+        self._rested()
+
+    def _take(self, step: Step) -> None:
+        mailbox = self.mailbox
+        if isinstance(step, Wait):
+            self.waiting = True
+            step = mailbox.step()  # once more: what came before it was set has woken nobody
+            if isinstance(step, Wait):
+                self._rested()
+                limit = threading.TIMEOUT_MAX
+                self._latch.acquire(timeout=limit if step.seconds is None else min(step.seconds, limit))
+            self.waiting = False
+        elif isinstance(step, Handle):
+            mailbox.busy = True
+            for call in self._recipient.calls(step.event):
+                at_once(call)
+            mailbox.busy = False
+            mailbox.done()
+        else:
+            take_step(step, mailbox, self._recipient)
+
+
+def take_step(step: Do, mailbox: Mailbox, recipient: Recipient) -> None:
+    """Take a step without an event, where nothing can be awaited."""
+    match step:
+        case Do.FETCH:
+            mailbox.fetch()
+        case Do.SAVE:
+            mailbox.save()
+        case Do.LOAD:
+            try:
+                cursor = at_once(recipient.load)
+            except Exception as error:  # noqa: BLE001 - whatever a subscriber raises is its own affair
+                mailbox.failed(error)
+            else:
+                mailbox.loaded(as_cursor(cursor))
+        case Do.STOP:
+            pass
+
+
+def as_cursor(found: object) -> Cursor | None:
+    """Pass on what a subscriber gave as its cursor; the mailbox refuses what is none."""
+    return found  # type: ignore[return-value]  # checked by `Mailbox.loaded`
