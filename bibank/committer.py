@@ -215,6 +215,7 @@ class Committer(Sealing):
         queue = self._queue
         with queue.lock:
             if self.bus is None:
+                queue.check_usable()
                 self.bus = make(queue.durable)
                 queue.published = self.bus.publish
             return self.bus

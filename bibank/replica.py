@@ -174,8 +174,8 @@ class Replica:
     def publishing(self, make: Callable[[Head], EventBus]) -> EventBus:
         """Give the bus that hears of everything shown; make it at first, as of the last line shown."""
         with self._lock:
-            self._check_usable()
             if self.bus is None:
+                self._check_usable()
                 self.bus = make(self.durable)
             return self.bus
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks.cases import (
+    bus,
     commit_each,
     disk,
     durable_commit,
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "commit_each": commit_each.rows,
     "durable": durable_commit.rows,
     "groups": durable_groups.rows,
+    "bus": bus.rows,
     "money": money.rows,
     "replay": replay.rows,
     "opening": opening.rows,

@@ -109,8 +109,7 @@ class EventBus:
         chosen = _check_delivery(delivery, recipient)
         with self._lock:
             self._check_open()
-            if any(found.mailbox.name == recipient.name for found in self._deliverers):
-                raise SubscriberExists(f"somebody subscribed as {recipient.name!r} already")
+            self._make_room(recipient.name)
             mailbox = self._mailbox(recipient, after_sequence, retry or Retry())
             try:
                 made = self._deliverer(chosen, mailbox, recipient)
@@ -119,6 +118,15 @@ class EventBus:
                 raise
             self._deliverers = (*self._deliverers, made)
             made.wake()  # what was published in between has woken nobody
+
+    def _make_room(self, name: str) -> None:
+        """Refuse a name that somebody has whom somebody delivers to; `SubscriberExists`."""
+        for found in self._deliverers:
+            if found.mailbox.name == name:
+                if found.alive and not found.mailbox.stopped:
+                    raise SubscriberExists(f"somebody subscribed as {name!r} already")
+                self._deliverers = tuple(other for other in self._deliverers if other is not found)
+                _end([found], 0.0)
 
     def _mailbox(self, recipient: Recipient, after_sequence: int | None, retry: Retry) -> Mailbox:
         """Make a mailbox that stands where the subscriber's cursor does."""

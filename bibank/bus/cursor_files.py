@@ -107,11 +107,12 @@ def read_cursor_file(path: Path) -> SavedCursor | None:
     except OSError as error:
         raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
     try:
-        with open(handle, "rb") as file:
-            is_plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            data = file.read(_MAX_BYTES + 1) if is_plain else b""
+        is_plain = stat.S_ISREG(os.fstat(handle).st_mode)
+        data = os.read(handle, _MAX_BYTES + 1) if is_plain else b""
     except OSError as error:
         raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(handle)
     try:
         if not is_plain or len(data) > _MAX_BYTES:
             raise InvalidValue("it is no plain file of the size of one")

@@ -146,8 +146,7 @@ class ThreadDelivery:
             step = mailbox.step()  # once more: what came before it was set has woken nobody
             if isinstance(step, Wait):
                 self._rested()
-                limit = threading.TIMEOUT_MAX
-                self._latch.acquire(timeout=limit if step.seconds is None else min(step.seconds, limit))
+                self._latch.acquire(timeout=step.seconds)
             self.waiting = False
         elif isinstance(step, Handle):
             mailbox.busy = True

@@ -3,7 +3,7 @@
 >>> from bibank.bus.ring import Ring
 >>> mailbox = Mailbox("printer", Ring(Head()), source=None, start=Cursor(), retry=Retry())
 >>> mailbox.step()
-Wait(seconds=None)
+Wait(seconds=5.0)
 
 Whoever delivers asks for the next step, takes it, says how it went, and asks again: a thread, a task and
 `pump()` do the same, each in its own way. One of them at a time has a mailbox; others may only look, ask for
@@ -57,6 +57,9 @@ PAGE_LINES = 256
 SAVE_SECONDS = 1.0
 """How often a cursor is saved: what came since is told again after a crash, and a save costs two syncs."""
 
+LOOK_SECONDS = 5.0
+"""The longest wait: an interrupt of whoever commits may fall between taking a bell and ringing it."""
+
 MAX_NOTICES = 64
 """Events that stand in no journal and wait for a subscriber; of more, the oldest are dropped."""
 
@@ -79,7 +82,7 @@ class Handle:
 class Wait:
     """There is nothing to do for so long, or until somebody wakes whoever delivers."""
 
-    seconds: float | None
+    seconds: float
 
 
 class Do(Enum):
@@ -171,7 +174,7 @@ class Mailbox:
         if self.parked:
             return Do.SAVE if is_due else Wait(self._until_save(now))
         if self._retry_at > now:
-            return Do.SAVE if is_due else Wait(self._retry_at - now)
+            return Do.SAVE if is_due else Wait(min(self._retry_at - now, LOOK_SECONDS))
         if self._wants_cursor:
             return Do.LOAD
         try:
@@ -185,8 +188,8 @@ class Mailbox:
             return Do.SAVE
         return Wait(self._until_save(now)) if event is None else Handle(event)
 
-    def _until_save(self, now: float) -> float | None:
-        return max(0.0, self._saved_at + SAVE_SECONDS - now) if self._dirty else None
+    def _until_save(self, now: float) -> float:
+        return max(0.0, self._saved_at + SAVE_SECONDS - now) if self._dirty else LOOK_SECONDS
 
     @property
     def behind(self) -> int:
