@@ -77,6 +77,8 @@ class EventBus:
         self._lock = threading.RLock()
         self._deliverers: tuple[Deliverer, ...] = ()
         """Replaced whole, so that the publishing thread needs no lock to look."""
+        self._left: dict[str, Cursor] = {}
+        """Where those who left will go on, while there is no home to keep their cursors in."""
         self._resting = threading.Event()
         self._closed: str | None = None
         _buses.add(self)
@@ -126,14 +128,16 @@ class EventBus:
                 if found.alive and not found.mailbox.stopped:
                     raise SubscriberExists(f"somebody subscribed as {name!r} already")
                 self._deliverers = tuple(other for other in self._deliverers if other is not found)
-                _end([found], 0.0)
+                self._leave(found, 0.0)
 
     def _mailbox(self, recipient: Recipient, after_sequence: int | None, retry: Retry) -> Mailbox:
         """Make a mailbox that stands where the subscriber's cursor does."""
         start = Cursor.at(self._ring.head) if after_sequence is None else self._cursor_at(after_sequence)
         make = partial(Mailbox, recipient.name, self._ring, self._source, retry=retry, clock=self._clock)
-        if recipient.keeps_cursor or self._home is None:
-            return make(start=start, keeps_cursor=recipient.keeps_cursor)
+        if recipient.keeps_cursor:
+            return make(start=start, keeps_cursor=True)
+        if self._home is None:
+            return make(start=self._left.pop(recipient.name, start))
         file = CursorFile(self._home, recipient.name)
         try:
             saved = file.load()
@@ -192,7 +196,12 @@ class EventBus:
         with self._lock:
             found = self._find(name)
             self._deliverers = tuple(other for other in self._deliverers if other is not found)
+        self._leave(found, seconds)
+
+    def _leave(self, found: Deliverer, seconds: float) -> None:
         _end([found], seconds)
+        if self._home is None:
+            self._left[found.mailbox.name] = found.mailbox.cursor
 
     def forget(self, name: str) -> None:
         """Unsubscribe, and delete the cursor, which may be damaged: the next time begins anew.
@@ -206,7 +215,7 @@ class EventBus:
         if is_known:
             self.unsubscribe(name)
         if self._home is None:
-            if not is_known:
+            if self._left.pop(name, None) is None:
                 raise UnknownSubscriber(f"nobody subscribed as {name!r}")
             return
         if not is_known and not any(path.stem == name for path in saved_cursors(self._home)):

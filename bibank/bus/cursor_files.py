@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -152,6 +153,8 @@ class CursorFile:
     def __init__(self, home: Home, name: str) -> None:
         home.make_cursors()
         self.path = home.cursors / f"{name}.json"
+        self._name = name
+        self._owner = os.getpid()
         self._lock: int | None = _locked(lock_path(self.path), name)
 
     def load(self) -> SavedCursor | None:
@@ -159,8 +162,20 @@ class CursorFile:
         return read_cursor_file(self.path)
 
     def save(self, saved: SavedCursor) -> None:
-        """Replace the file durably; `StoreUnavailable`."""
+        """Replace the file durably; `StoreUnavailable`, and `SubscriberBusy` when the lock was taken away."""
+        self._check_lock()
         replace_file(self.path, saved.to_json())
+
+    def _check_lock(self) -> None:
+        """Demand that the lock that is held is the one that others see: who deletes it lets others in."""
+        path, is_ours = lock_path(self.path), False
+        if self._lock is not None:
+            with suppress(OSError):
+                is_ours = os.path.samestat(os.fstat(self._lock), os.stat(path, follow_symlinks=False))
+        if not is_ours:
+            raise SubscriberBusy(
+                f"the lock {path} was taken away, so another bus may deliver to {self._name!r}"
+            )
 
     def delete(self) -> None:
         """Delete the file, if there is one; `StoreUnavailable`."""
@@ -173,7 +188,16 @@ class CursorFile:
         """Let another bus have it. Twice is harmless."""
         handle, self._lock = self._lock, None
         if handle is not None:
+            if self._owner == os.getpid():
+                _unlock(handle)
             os.close(handle)
+
+
+def _unlock(handle: int) -> None:
+    """Give a lock up: closing alone would leave it to a forked child that has not yet closed its copy."""
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _locked(path: Path, name: str) -> int:

@@ -85,7 +85,10 @@ class PumpDelivery:
                 mailbox.done()
                 done += 1
             else:
+                failures = mailbox.failures
                 take_step(step, mailbox, self._recipient)
+                if mailbox.failures > failures:  # whatever pause comes before the next attempt, if any
+                    break
         return done
 
     def wake(self) -> None:

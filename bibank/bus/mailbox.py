@@ -38,6 +38,7 @@ from bibank.errors import (
     LedgerPoisoned,
     ProjectionMismatch,
     StoreUnavailable,
+    SubscriberBusy,
 )
 from bibank.model.entry import JournalEntry
 from bibank.model.event import (
@@ -167,7 +168,7 @@ class Mailbox:
         """Say what is to be done next."""
         if self.stopped:
             return Do.STOP
-        if self._rewind is not None:
+        if self._rewind is not None and not self._wants_cursor:
             self._go_back()
         now = self._clock()
         is_due = self._dirty and now - self._saved_at >= SAVE_SECONDS
@@ -192,6 +193,12 @@ class Mailbox:
         return max(0.0, self._saved_at + SAVE_SECONDS - now) if self._dirty else LOOK_SECONDS
 
     @property
+    def cursor(self) -> Cursor:
+        """Where it goes on the next time: where it is, or where a replay that has not begun goes back to."""
+        rewind = self._rewind
+        return self.position if rewind is None else min(self.position, rewind.cursor, key=_place)
+
+    @property
     def behind(self) -> int:
         """How many lines come after the position."""
         return max(0, self._ring.head.sequence - self.position.sequence)
@@ -204,11 +211,12 @@ class Mailbox:
 
     def _take(self) -> LedgerEvent | None:
         replay = self._replay
-        if replay is not None and not replay.started:
-            return ReplayStarted(from_sequence=replay.from_sequence)
         while True:
-            if replay is not None and self.position.sequence >= replay.until_sequence:
-                return ReplayCompleted(entries_count=replay.entries)
+            if replay is not None:
+                if not replay.started and self.position.sequence >= replay.from_sequence - 1:
+                    return ReplayStarted(from_sequence=replay.from_sequence)
+                if replay.started and self.position.sequence >= replay.until_sequence:
+                    return ReplayCompleted(entries_count=replay.entries)
             if self._notices and self._notices[0][0] <= self.position.sequence:
                 return self._notices.popleft()[1]
             line = self._next_line()
@@ -249,7 +257,7 @@ class Mailbox:
         replay = self._replay
         match event:
             case EntryCommitted():
-                if replay is not None:
+                if replay is not None and replay.started:
                     replay.entries += 1
                 self._move(event.cursor)
             case ReplayStarted() if replay is not None:
@@ -286,6 +294,8 @@ class Mailbox:
             return
         self._wants_cursor = False
         found = self._start if cursor is None else cursor
+        if found.sequence > self.position.sequence:  # what it failed at is done
+            self.attempts = 0
         if found == self.position:
             return
         self.position = found
@@ -345,18 +355,22 @@ class Mailbox:
         self._notices.append((event.last_sequence, event))
 
     def rewind(self, cursor: Cursor, *, from_sequence: int, until_sequence: int) -> None:
-        """Ask for a replay, durably; it takes the place of one that is on its way. `StoreUnavailable`."""
+        """Ask for a replay, durably; it takes the place of one that is on its way. `StoreUnavailable`.
+
+        Who has not come so far yet is told what is missing first: a replay goes back, and skips nothing.
+        """
         with self._saving:
             if self._file is not None and not self.stopped:
-                self._file.save(self._to_save(cursor))
+                self._file.save(self._to_save(min(cursor, self.position, key=_place)))
             self._rewind = _Rewind(cursor=cursor, from_sequence=from_sequence, until_sequence=until_sequence)
 
     def _go_back(self) -> None:
         with self._saving:
             rewind, self._rewind = self._rewind, None
             assert rewind is not None
-            self.position = rewind.cursor
-        self._in_hand = None
+            self.position = min(rewind.cursor, self.position, key=_place)
+        if not isinstance(self._in_hand, ChainVerified):  # which stands in no journal
+            self._in_hand = None
         self._wants_cursor = False
         self._page.clear()
         self.attempts = 0
@@ -364,8 +378,8 @@ class Mailbox:
 
     def has_reached(self, sequence: int) -> bool:
         """Tell whether the subscriber is done with a line, and with a replay that was asked for."""
-        is_replaying = self._rewind is not None or self._replay is not None
-        return self.position.sequence >= sequence and not is_replaying
+        is_elsewhere = self._wants_cursor or self._rewind is not None or self._replay is not None
+        return self.position.sequence >= sequence and not is_elsewhere
 
     # ------------------------------------------------------------------ the cursor
 
@@ -381,9 +395,11 @@ class Mailbox:
             if self._file is None or not self._dirty:
                 return
             self._dirty = False
-            cursor = self.position if self._rewind is None else self._rewind.cursor
             try:
-                self._file.save(self._to_save(cursor))
+                self._file.save(self._to_save(self.cursor))
+            except SubscriberBusy as error:
+                self._park(error)
+                self._dirty = False  # the file may be another bus's now
             except BibankError as error:
                 self._dirty = True
                 self.last_error = _told(error)
@@ -410,6 +426,10 @@ class Mailbox:
         file, self._file = self._file, None
         if file is not None:
             file.release()
+
+
+def _place(cursor: Cursor) -> int:
+    return cursor.sequence
 
 
 def _told(error: BaseException) -> str:

@@ -1,0 +1,27 @@
+"""The bus against the oracle: whatever happens, everyone hears exactly what the naive model says, in its order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+
+from tests.properties.bus_histories import Run, Step, bus_histories
+
+
+@given(history=bus_histories)
+def test_any_history_is_told_as_the_oracle_tells_it(history: list[Step]) -> None:
+    """Commits, refusals, records, failures, interrupts, replays, restarts and kills in any order.
+
+    In sequence order, at least once, exactly once where nothing failed; from the cursor after a restart;
+    nothing skipped by a buffer of four lines; one subscriber's trouble is no other's.
+    """
+    with TemporaryDirectory() as directory:
+        run = Run(Path(directory))
+        try:
+            for step in history:
+                run.take(step)
+            run.finish()
+        finally:
+            run.ledger.close()
