@@ -18,6 +18,12 @@ class Sizes:
     group_sizes: tuple[int, ...]
     durable_commits: int
     durable_rounds: int
+    threads: int
+    thread_commits: int
+    """Of each thread, one after the other."""
+    asyncio_tasks: int
+    asyncio_commits: int
+    """Of each task, one after the other."""
     replayed: int
     audited: int
     """Transfers in a journal whose signatures are verified."""
@@ -46,6 +52,10 @@ FULL = Sizes(
     group_sizes=(1000, 8192),
     durable_commits=40,
     durable_rounds=75,
+    threads=64,
+    thread_commits=50,
+    asyncio_tasks=1000,
+    asyncio_commits=20,
     replayed=40_000,
     audited=10_000,
     imports=10,
@@ -72,6 +82,10 @@ QUICK = Sizes(
     group_sizes=(1000, 8192),
     durable_commits=20,
     durable_rounds=15,
+    threads=64,
+    thread_commits=20,
+    asyncio_tasks=1000,
+    asyncio_commits=5,
     replayed=20_000,
     audited=3000,
     imports=3,
@@ -98,6 +112,10 @@ TINY = Sizes(
     group_sizes=(10,),
     durable_commits=3,
     durable_rounds=1,
+    threads=4,
+    thread_commits=2,
+    asyncio_tasks=5,
+    asyncio_commits=2,
     replayed=20,
     audited=20,
     imports=1,

@@ -16,6 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bibank.aio.batch import AsyncBatch
+    from bibank.aio.deciding import AsyncGovernance, AsyncKeyring
+    from bibank.aio.ledger import AsyncLedger
     from bibank.audit import AuditReport, Pin, SelfConsistent, Verified, audit_home
     from bibank.batch import Batch, Keyed
     from bibank.bus.bus import EventBus
@@ -145,7 +148,11 @@ __all__ = [
     "Approved",
     "AsOf",
     "AssetMismatch",
+    "AsyncBatch",
     "AsyncEventSubscriber",
+    "AsyncGovernance",
+    "AsyncKeyring",
+    "AsyncLedger",
     "Attestation",
     "AuditReport",
     "Balance",
@@ -290,7 +297,11 @@ _HOMES = {
     "Approved": "bibank.governance",
     "AsOf": "bibank.model.as_of",
     "AssetMismatch": "bibank.errors",
+    "AsyncBatch": "bibank.aio.batch",
     "AsyncEventSubscriber": "bibank.bus.protocol",
+    "AsyncGovernance": "bibank.aio.deciding",
+    "AsyncKeyring": "bibank.aio.deciding",
+    "AsyncLedger": "bibank.aio.ledger",
     "Attestation": "bibank.journal.attestations",
     "AuditReport": "bibank.audit",
     "Balance": "bibank.model.balance",

@@ -126,7 +126,7 @@ class Committer(Sealing):
         asked.reverse()
         while asked:
             kept: WriteGroup | None = None
-            for place, (found, group) in self._seal_apart(asked, outcomes):
+            for place, found, group in self._seal_apart(asked, outcomes):
                 if group is not None and group is not kept:
                     try:
                         self._queue.settle(group)
@@ -187,7 +187,7 @@ class Committer(Sealing):
             try:
                 sealed, group = self._seal(batch, successor=successor, now=now)
                 if group is not None:  # otherwise it was committed before, under its key
-                    queue.settle(group)
+                    queue.write_until(group)
             except BaseException as error:
                 if not isinstance(error, BibankError):  # what is sealed may change who signs
                     queue.poison = queue.poison or INTERRUPTED
@@ -202,7 +202,7 @@ class Committer(Sealing):
         try:
             _, group = self._seal(PreparedBatch((record,)))
             assert group is not None, "a record bears no key"
-            queue.settle(group)
+            queue.write_until(group)
         except BaseException:
             if self.machine.head == self.durable:  # nothing of it was kept
                 queue.recovered = recovered

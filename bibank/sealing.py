@@ -41,6 +41,9 @@ Found = SealedBatch | StoredBatch
 Sealed = tuple[Found, WriteGroup | None]
 """What was sealed or found, and the group that it waits for where it is not durable."""
 
+SealedApart = tuple[int, Found, WriteGroup | None]
+"""The same, behind the place of the caller that it is for."""
+
 
 class Sealing:
     """Seals batches for one machine and one store; each method takes the lock itself."""
@@ -200,14 +203,14 @@ class Sealing:
 
     def _seal_apart(
         self, asked: list[tuple[int, PreparedBatch]], outcomes: list[Found | Exception | None]
-    ) -> list[tuple[int, Sealed]]:
+    ) -> list[SealedApart]:
         """Seal batches from the end of a list on, until a write group is full; each is answered for itself.
 
         What cannot be sealed has its error among the outcomes, at the place that stands beside it. Gives
         what was sealed, or found under its key, each with its place.
         """
         queue = self._queue
-        sealed: list[tuple[int, Sealed]] = []
+        sealed: list[SealedApart] = []
         with queue.lock:
             try:
                 now = self._enter()
@@ -234,7 +237,7 @@ class Sealing:
         asked: list[tuple[int, PreparedBatch]],
         now: datetime,
         outcomes: list[Found | Exception | None],
-        sealed: list[tuple[int, Sealed]],
+        sealed: list[SealedApart],
     ) -> None:
         group: WriteGroup | None = None
         position, propose = self.machine.position, self.machine.propose
@@ -244,15 +247,15 @@ class Sealing:
                 return
             try:
                 found = self._find(batch.key) if batch.key is not None else None
-                if found is None:
-                    if group is None:
-                        found = self._propose(batch, now, self._queue.newest_signer)
-                        group = found[1]
-                    else:
-                        one = propose(batch, now)
-                        group.batches.append(one)
-                        found = one, group
-                sealed.append((place, found))
+                if found is not None:
+                    sealed.append((place, *found))
+                elif group is None:
+                    one, group = self._propose(batch, now, self._queue.newest_signer)
+                    sealed.append((place, one, group))
+                else:
+                    one = propose(batch, now)
+                    group.batches.append(one)
+                    sealed.append((place, one, group))
             except (Refused, InvalidInput, *_UNREADABLE) as error:
                 outcomes[place] = error
             asked.pop()

@@ -7,7 +7,11 @@ Inside the machine balances run ahead of the disk. Whoever looks at the ledger s
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from threading import Lock
+from typing import Protocol
 
 from bibank.errors import BibankError
 from bibank.journal.accounts import Account
@@ -19,6 +23,13 @@ from bibank.signing.lines import LineSigner
 from bibank.store.protocol import SetAside
 
 
+class Latch(Protocol):
+    """What one thread waits on: a lock that is held until another thread lets it go."""
+
+    def release(self) -> None:
+        """Let the thread go on."""
+
+
 class WriteGroup:
     """Sealed batches that are written and synced together, and what became of them.
 
@@ -26,7 +37,7 @@ class WriteGroup:
     batch records of torn bytes, if it does.
     """
 
-    __slots__ = ("batches", "error", "mark", "recovered", "settled", "signer")
+    __slots__ = ("batches", "error", "mark", "recovered", "settled", "signer", "told", "waiting")
 
     def __init__(self, mark: MachineMark, signer: LineSigner | None) -> None:
         self.mark = mark
@@ -37,6 +48,39 @@ class WriteGroup:
         """Whether the group is on the disk."""
         self.error: BibankError | None = None
         """Why it is not, and will not be by this ledger."""
+        self.waiting: deque[Latch] = deque()
+        """Who waits to be told of it, or to lead; each is let go by whoever takes its latch out."""
+        self.told = False
+        """Whether all who waited were told, and the lead was handed on."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what became of the group."""
+        return self.settled or self.error is not None
+
+    def wait(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Wait to be called, for so long; not at all when the group is over, or something else is so.
+
+        Who calls looks for a latch after it has changed what is asked here, and who waits leaves one before
+        it asks: so either this sees the change, or the other sees the latch.
+        """
+        latch = Lock()
+        latch.acquire()
+        self.waiting.append(latch)
+        if self.is_over or unless() or not latch.acquire(timeout=seconds):
+            with suppress(ValueError):  # then somebody has just taken it: this thread is called
+                self.waiting.remove(latch)
+
+    def call_one(self) -> bool:
+        """Let one of those who wait go on; False when nobody waits."""
+        if not self.waiting:
+            return False
+        try:
+            latch = self.waiting.popleft()
+        except IndexError:  # another thread has called the last
+            return False
+        latch.release()
+        return True
 
     @property
     def head(self) -> Head:

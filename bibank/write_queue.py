@@ -1,7 +1,12 @@
 """The write queue: sealed groups on their way to the disk, one leader at a time.
 
-Signing, writing and syncing happen outside the lock: who has sealed a batch queues for the lead, writes
-the whole group that was queued until then, and finds its own written when somebody else led.
+Signing, writing and syncing happen outside the lock. Who has sealed a batch writes the whole group that was
+queued until then, as its leader; when somebody leads already it waits to be called. The leader calls one
+of those who waited for its group, who calls the next, and the last calls whoever leads next: so each
+thread is woken once, one at a time, and by then the next group holds whatever they have sealed since.
+
+A call may be lost with the thread that should have made it. So nobody waits for one longer than `PATIENCE`:
+then it asks for the lead itself, which is free, or falls free, also when its holder dies.
 
 Memory runs ahead of the disk meanwhile. What the store did certainly not take is taken back, with all
 that was sealed on top of it. Whatever else stops a write midway, an interrupt included, poisons.
@@ -11,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from threading import RLock, get_ident
@@ -36,6 +41,9 @@ from bibank.store.protocol import HeadNotingStore, LedgerStore, RepairedStore
 from bibank.write_group import WriteGroup
 
 INTERRUPTED = "a commit was interrupted"
+
+PATIENCE = 0.1
+"""Seconds that a thread waits to be called: longer than a sync takes, short for one whose call was lost."""
 
 
 class WriteQueue:
@@ -68,6 +76,8 @@ class WriteQueue:
         """Set while memory changes under the lock; found set by the next holder after an interrupt."""
         self.inside = Inside()
         self.lead = RLock()
+        self.led = False
+        """A hint, and no lock: somebody leads or was called to, so who comes now waits to be called."""
         self._writing: WriteGroup | None = None
         """The group on its way to the disk; found by the next leader after an interrupt."""
 
@@ -91,27 +101,79 @@ class WriteQueue:
     # ------------------------------------------------------------------ writing
 
     def settle(self, group: WriteGroup) -> None:
-        """Return when a group is on the disk, leading until it is; raise what became of it otherwise."""
+        """Return when a group is on the disk, led by whomever; raise what became of it otherwise.
+
+        Who holds the lead calls :meth:`write_until`: nobody else would write meanwhile.
+        """
         self.inside.check_waiting()
+        try:
+            if self.led:
+                group.wait(PATIENCE, unless=self._is_unled)
+            if not group.settled:
+                with self.lead:
+                    if not group.is_over:  # then nobody has told those who wait for it; this thread will
+                        self.led = True
+                    self.write_until(group)
+        finally:
+            self._hand_on(group)
+
+    def _is_unled(self) -> bool:
+        return not self.led
+
+    def _hand_on(self, group: WriteGroup) -> None:
+        """Call the next who waits for a group, or, after the last of them, whoever leads next."""
+        if group.call_one() or group.told:
+            return
+        group.told = group.is_over
+        while not (self.groups and self._call_first()):
+            self.led = False
+            if not (self.groups and self._is_waited_for()):  # by who has seen that somebody led
+                return
+            self.led = True
+
+    def _call_first(self) -> bool:
+        """Call one of those who wait for the oldest group, to lead; False when there is none."""
+        try:
+            return self.groups[0].call_one()
+        except IndexError:  # the last group was written just now
+            return False
+
+    def _is_waited_for(self) -> bool:
+        try:
+            return bool(self.groups[0].waiting)
+        except IndexError:
+            return False
+
+    def write_until(self, group: WriteGroup) -> None:
+        """Take the lead and write what is queued until a group is on the disk, or raise as :meth:`settle`."""
         with self.lead:
-            while not group.settled:
-                if group.error is not None:
-                    raise group.failure()
-                if self._writing is not None and self.poison is None:  # whoever led was interrupted
-                    self.poison = "a write was interrupted"
-                    self._give_up(None)
-                    continue
-                if self.poison is not None or not self.groups:
-                    raise CommitOutcomeUnknown(
-                        f"{self.poison or INTERRUPTED}; reopen the ledger to see what is on disk"
-                    )
-                self._write_next()
+            self._write_until(group)
+
+    def _write_until(self, group: WriteGroup) -> None:
+        """Do so. The loop stands alone: where one goes round, CPython 3.13 lets interrupts past a `with`."""
+        while not group.settled:
+            if group.error is not None:
+                raise group.failure()
+            if self._writing is not None and self.poison is None:  # whoever led was interrupted
+                self.poison = "a write was interrupted"
+                self._give_up(None)
+                continue
+            if self.poison is not None or not self.groups:
+                raise CommitOutcomeUnknown(
+                    f"{self.poison or INTERRUPTED}; reopen the ledger to see what is on disk"
+                )
+            oldest = self.groups[0]
+            self._write_next()
+            if oldest is not group:
+                oldest.call_one()
 
     def settle_all(self) -> None:
         """Write what is queued; who waits for a group hears what became of it. The lead's holder may ask."""
         with suppress(BibankError):
             while self.groups and self.poison is None and not self.changing:
-                self.settle(self.groups[-1])
+                newest = self.groups[-1]
+                self.write_until(newest)
+                newest.call_one()
 
     @contextmanager
     def settled(self) -> Iterator[WriteQueue]:
@@ -207,6 +269,7 @@ class WriteQueue:
         for group in queued:
             self.recovered = self.recovered or group.recovered
             group.error = error if group is failed else copy.copy(error)
+        self._call_all(queued)
         if self.machine.head != self.store.head():
             self.poison = f"a commit failed: {error}"
         self.changing = before
@@ -214,12 +277,22 @@ class WriteQueue:
     def _give_up(self, error: BaseException | None) -> None:
         """Say of the group that was on its way that it may be on the disk, of others that they are not."""
         with self.lock:
-            for group in self.groups:
-                group.error = LedgerPoisoned(f"{self.poison}; nothing of this commit was written")
-            if self._writing is not None:
-                reason = f"{self.poison}; reopen the ledger to see what is on disk"
-                unknown = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
-                self._writing.error = unknown
+            self._fail_all(error)
+
+    def _fail_all(self, error: BaseException | None) -> None:
+        for group in self.groups:
+            group.error = LedgerPoisoned(f"{self.poison}; nothing of this commit was written")
+        if self._writing is not None:
+            reason = f"{self.poison}; reopen the ledger to see what is on disk"
+            unknown = error if isinstance(error, BibankError) else CommitOutcomeUnknown(reason)
+            self._writing.error = unknown
+        self._call_all(self.groups)
+
+    def _call_all(self, groups: Iterable[WriteGroup]) -> None:
+        """Let all go on who wait for groups that failed: their chain of calls would end with the first."""
+        for group in groups:
+            while group.call_one():
+                pass
 
     def batch_of(self, sequence: int) -> tuple[SealedBatch, WriteGroup] | None:
         """Find the batch that holds a line which is not on the disk yet."""

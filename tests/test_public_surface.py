@@ -90,6 +90,7 @@ ROOMS_OF_THE_SHELL = {
     "reader",
     "replica",
     "rule_adoption",
+    "sealing",
     "store",
     "stored_lines",
     "stores",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.cases import (
     bus,
     commit_each,
+    concurrent,
     disk,
     durable_commit,
     durable_groups,
@@ -29,6 +30,7 @@ FAMILIES: dict[str, Family] = {
     "commit_each": commit_each.rows,
     "durable": durable_commit.rows,
     "groups": durable_groups.rows,
+    "concurrent": concurrent.rows,
     "bus": bus.rows,
     "money": money.rows,
     "replay": replay.rows,

@@ -51,6 +51,9 @@ from bibank.model.table import Table
 CLOSE_SECONDS = 5.0
 """How long an ending bus waits for who is handling an event; whoever takes longer is told it again."""
 
+DRAIN_SECONDS = 0.02
+"""How often `drain` looks again: who has reached its line may go on with others, and never rest."""
+
 MAX_WAIT_SECONDS = 86_400.0
 """A day: nobody waits longer on purpose."""
 
@@ -297,7 +300,7 @@ class EventBus:
             left = end - time.monotonic()
             if left <= 0 or all(mailbox.parked or mailbox.stopped for mailbox in open_ones):
                 return False
-            self._resting.wait(left)
+            self._resting.wait(min(left, DRAIN_SECONDS))
 
     def status(self) -> Table[SubscriberStatus]:
         """List how each subscriber fares, sorted by name."""

@@ -73,7 +73,9 @@ class Ear:
 
     def attempts_at(self, sequence: int) -> int:
         """How often the entry of a sequence came."""
-        return sum(isinstance(event, bb.EntryCommitted) and event.sequence == sequence for event in self.tried)
+        return sum(
+            isinstance(event, bb.EntryCommitted) and event.sequence == sequence for event in self.tried
+        )
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition that only what is heard changes."""
@@ -128,9 +130,9 @@ class Replayed(Ear):
 
 
 class Keeper(Ear):
-    """Keeps its own cursor, together with its work, as one that writes both in one transaction does.
+    """Keeps its own cursor, together with its work, as one does that writes both in one transaction.
 
-    `before` fails ahead of the transaction, `after` behind it: the work is done, and the bus hears of an error.
+    `before` fails ahead of the transaction, `after` behind it: the work is done, and an error raised.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import bibank as bb
-from tests.bus.ears import Ear, deposit, home_at, status_of
+from tests.bus.ears import Ear, deposit, home_at
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_a_name_in_use_cannot_be_forgotten_elsewhere(books: Path) -> None:
 
 
 def test_who_lost_its_lock_writes_no_more(books: Path) -> None:
-    """Whoever deletes a "stale" lock lets another bus in; the first one stops, and leaves the cursor alone."""
+    """Whoever deletes a "stale" lock lets another bus in; the first one leaves the cursor alone then."""
     ear, other = Ear(), Ear()
     with home_at(books) as ledger, bb.LedgerReader.open(books) as reader:
         ledger.bus.subscribe(ear)
@@ -305,8 +305,12 @@ with bb.LedgerReader.open(sys.argv[1]) as reader:
 
 def in_another_process(books: Path) -> str:
     """Subscribe under the same name in another process; give what it says."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-c", OTHER_PROCESS, str(books)], capture_output=True, text=True, timeout=60, check=True
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS, str(books)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     return done.stdout.strip()
 
@@ -368,11 +372,13 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("call", "code"), FAILURES, ids=[f"{call}-{errno.errorcode[code]}" for call, code in FAILURES])
+@pytest.mark.parametrize(
+    ("call", "code"), FAILURES, ids=[f"{call}-{errno.errorcode[code]}" for call, code in FAILURES]
+)
 def test_a_cursor_that_cannot_be_saved_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:
-    """Delivery and commits go on, closing too; the events are told again after the restart, and none is lost."""
+    """Delivery and commits go on, closing too; after the restart the events are told again."""
     books, ear = tmp_path / "books", Ear()
     with home_at(books) as ledger:
         ledger.bus.subscribe(ear)
@@ -393,7 +399,9 @@ def test_a_cursor_that_cannot_be_saved_stops_nothing(
     assert again.sequences == [3, 4, 5]
 
 
-@pytest.mark.parametrize(("call", "code"), FAILURES, ids=[f"{call}-{errno.errorcode[code]}" for call, code in FAILURES])
+@pytest.mark.parametrize(
+    ("call", "code"), FAILURES, ids=[f"{call}-{errno.errorcode[code]}" for call, code in FAILURES]
+)
 def test_who_cannot_be_given_a_cursor_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:

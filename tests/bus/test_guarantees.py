@@ -1,7 +1,8 @@
-"""What the bus promises, one test for each promise: order, at least once, nothing skipped, no effect on commits."""
+"""What the bus promises, one test for each: order, at least once, nothing skipped, no effect on commits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -28,11 +29,10 @@ from tests.bus.ears import (
 
 
 @pytest.fixture(params=["memory", "home"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> bb.Ledger:
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger]:
     """A ledger of two lines, in memory and in a directory."""
-    made = in_memory() if request.param == "memory" else home_at(tmp_path / "books")
-    request.addfinalizer(made.close)
-    return made
+    with in_memory() if request.param == "memory" else home_at(tmp_path / "books") as made:
+        yield made
 
 
 def test_events_come_in_sequence_order(ledger: bb.Ledger) -> None:

@@ -130,7 +130,7 @@ def test_who_wants_to_prepare_is_told_before_and_after(ledger: bb.Ledger) -> Non
 
 @pytest.mark.parametrize("which", ["start", "complete"])
 def test_preparing_may_fail_and_is_tried_again(ledger: bb.Ledger, which: str) -> None:
-    """An error in `on_replay_start` or `on_replay_complete` is a failure like any other: nothing is skipped."""
+    """An error in `on_replay_start` or `on_replay_complete` is a failure as any: nothing is skipped."""
 
     class Shaky(Replayed):
         def on_replay_start(self) -> None:

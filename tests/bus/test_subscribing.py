@@ -151,7 +151,7 @@ def test_where_it_begins_is_for_who_has_no_cursor(tmp_path: Path) -> None:
 
 
 def test_the_cursor_is_there_from_the_subscription_on(tmp_path: Path) -> None:
-    """What is committed while a subscriber is away is told when it is back, though it had heard nothing yet."""
+    """What is committed while one is away is told when it is back, though it had heard nothing yet."""
     with home_at(tmp_path / "books") as ledger:
         ledger.bus.subscribe(Ear())
         deposit(ledger)
@@ -292,7 +292,9 @@ def test_no_file_is_kept_for_a_keeper(tmp_path: Path) -> None:
     assert not list((tmp_path / "books").glob("cursors/*.json"))
 
 
-@pytest.mark.parametrize("cursor", [bb.Cursor(sequence=3, hash=SOME_HASH), bb.Cursor(sequence=9, hash=SOME_HASH)])
+@pytest.mark.parametrize(
+    "cursor", [bb.Cursor(sequence=3, hash=SOME_HASH), bb.Cursor(sequence=9, hash=SOME_HASH)]
+)
 def test_a_keepers_cursor_of_another_journal_is_noticed(ledger: bb.Ledger, cursor: bb.Cursor) -> None:
     """Another hash at that line, or a line that there is not: nothing is told, the error is plain."""
     deposit(ledger, 2)
@@ -340,8 +342,9 @@ def test_a_cursor_is_read_back() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", ":", "12", f"12{SOME_HASH}", f"012:{SOME_HASH}", f"-1:{SOME_HASH}", f"+1:{SOME_HASH}", f"0:{SOME_HASH}",
-        "12:GENESIS", f"12:{SOME_HASH.upper()}", f"12:{SOME_HASH[1:]}", f"12:{SOME_HASH}\n", f" 12:{SOME_HASH}",
+        "", ":", "12", f"12{SOME_HASH}", f"012:{SOME_HASH}", f"-1:{SOME_HASH}", f"+1:{SOME_HASH}",
+        f"0:{SOME_HASH}", "12:GENESIS", f"12:{SOME_HASH.upper()}", f"12:{SOME_HASH[1:]}", f"12:{SOME_HASH}\n",
+        f" 12:{SOME_HASH}",
         f"١٢:{SOME_HASH}", f"9223372036854775808:{SOME_HASH}", f"{10**30}:{SOME_HASH}",
     ],
 )  # fmt: skip

@@ -29,7 +29,7 @@ class Mutant:
 WRITER, HEAD, PLAN = "bibank.store.jsonl.writer", "bibank.store.jsonl.head", "bibank.store.jsonl.plan"
 REPAIR, TAIL, SURVEY = "bibank.store.jsonl.repair", "bibank.store.jsonl.tail", "bibank.store.jsonl.survey"
 FILES, MACHINE = "bibank.store.jsonl.files", "bibank.journal.machine"
-COMMITTER, QUEUE = "bibank.committer", "bibank.write_queue"
+SEALING, QUEUE = "bibank.sealing", "bibank.write_queue"
 
 _FIRST_IMPORT = "from __future__ import annotations\n"
 _EARLY_HEAD = """self._head_file.write(HeadMark(
@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a refused commit drops the recovery record before it",
-        module=COMMITTER,
+        module=SEALING,
         old="        except (Refused, InvalidInput):\n",
         new="        except (Refused, InvalidInput):\n            self._queue.recovered = ()\n",
     ),

@@ -1,4 +1,4 @@
-"""Random histories for the bus: what happens to a ledger and to those who listen, and the run that checks it."""
+"""Random histories for the bus: what happens to a ledger and to who listens, and the run that checks it."""
 
 from __future__ import annotations
 
@@ -146,7 +146,9 @@ class Run:
         self.office.commit(entries=1 + count)
 
     def _long(self) -> None:
-        self.ledger.deposit("ALICE", "1 USDT", correlation_id="r", metadata={"a": "x" * 3_000, "b": "x" * 3_000})
+        self.ledger.deposit(
+            "ALICE", "1 USDT", correlation_id="r", metadata={"a": "x" * 3_000, "b": "x" * 3_000}
+        )
         self.office.commit(entries=1)
 
     def _refused(self) -> None:
@@ -187,7 +189,9 @@ class Run:
             desk.done = start if desk.kept is None else desk.kept
         elif desk.places:
             (row,) = (row for row in self.ledger.bus.status() if row.name == name)
-            assert row.sequence in desk.places, "the cursor is where the subscriber never was, or not any more"
+            assert row.sequence in desk.places, (
+                "the cursor is where the subscriber never was, or not any more"
+            )
             desk.done = row.sequence
         else:
             desk.done = start
@@ -222,27 +226,27 @@ class Run:
         desks = list(self.office.desks.values()) if name is None else [self.office.desks[name]]
         before = {desk.name: len(self.ears[desk.name].tried) for desk in desks}
         expected: dict[str, list[str]] = {desk.name: [] for desk in desks}
-        count: int | None = 0
+        count, is_interrupted = 0, False
         for desk in desks:
             start = desk.done
-            left = None if limit is None or count is None else limit - count
+            left = None if limit is None else limit - count
             if self._is_aged(desk) and left != 0:
                 desk.places = {start}
             try:
                 expected[desk.name], handled = self.office.pump(desk, left)
             except Interrupted as error:
                 (expected[desk.name],) = error.args
-                count = None
+                is_interrupted = True
                 break
             count += handled
         try:
-            done: int | None = self.ledger.bus.pump(name, limit=limit)
+            assert self.ledger.bus.pump(name, limit=limit) == count
+            assert not is_interrupted
         except INTERRUPTS:
-            done = None
-        assert done == count
+            assert is_interrupted
         for who, begin in before.items():
             assert [told(event) for event in self.ears[who].tried[begin:]] == expected[who], who
-        if limit is None and count is not None:
+        if limit is None and not is_interrupted:
             stands = {row.name: row.sequence for row in self.ledger.bus.status()}
             assert all(stands[desk.name] == desk.done for desk in desks)
 
@@ -323,7 +327,9 @@ class Run:
             if name in self._since:
                 begun, before = self._since[name]
                 heard = {int(text) for text in map(told, self.ears[name].heard[before:]) if text.isdecimal()}
-                assert heard >= set(self.office.behind(begun)), "at least once, everything since it first came"
+                assert heard >= set(self.office.behind(begun)), (
+                    "at least once, everything since it first came"
+                )
         self.ledger.close()
 
 

@@ -40,7 +40,7 @@ class Desk:
 
     done: int = 0
     trouble: dict[int, deque[str]] = attrs.field(factory=dict)
-    """By entry, what happens: `error`, `interrupt`, and for a keeper `late`, an error after its work is done."""
+    """By entry, what happens: `error`, `interrupt`, and for a keeper `late`, an error behind its work."""
 
     attempts: int = 0
     failures: int = 0
@@ -160,7 +160,7 @@ class Office:
         return told, handled
 
     def _begin(self, desk: Desk) -> None:
-        """Before the first event: one that keeps its own cursor and failed says where it is; a replay begins."""
+        """Before the first event: a keeper that failed says where it is; a replay begins."""
         if desk.is_asked and not desk.is_parked:
             if desk.kept is not None:
                 desk.attempts = 0 if desk.kept > desk.done else desk.attempts

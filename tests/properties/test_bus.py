@@ -1,4 +1,4 @@
-"""The bus against the oracle: whatever happens, everyone hears exactly what the naive model says, in its order."""
+"""The bus against the oracle: whatever happens, everyone hears exactly what the naive model says."""
 
 from __future__ import annotations
 
