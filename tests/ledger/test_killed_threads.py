@@ -68,11 +68,11 @@ class Strike:
     def may_strike(self, frame: FrameType) -> bool:
         """Tell whether an interrupt may come now: after a call and after a beginning, and at a step back."""
         code, at = steps(frame.f_code), frame.f_lasti
-        (name, written_before), came_from = code[at], self.before.get(frame, -2)
+        name, written_before = code[at]
+        came_from = self.before.get(frame, written_before)  # not every interpreter tells of each instruction
         self.before[frame] = at
         if name.startswith("JUMP_BACKWARD"):
             return True
-        # not every interpreter tells a tracer of each instruction
         return came_from == written_before >= 0 and code[came_from][0].startswith(("CALL", "RESUME"))
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> Traced | None:
