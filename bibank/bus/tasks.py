@@ -38,6 +38,7 @@ class TaskDelivery:
         self._bell = asyncio.Event()
         self._ended = threading.Event()
         self._task = self._loop.create_task(self._run(), name=f"bibank subscriber {mailbox.name}")
+        self._task.add_done_callback(_seen)
 
     @property
     def alive(self) -> bool:
@@ -119,6 +120,12 @@ class TaskDelivery:
 async def _awaited(call: Call) -> object:
     result = call()
     return await result if inspect.isawaitable(result) else result
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Look at what ended a task: an interrupt, which its loop has raised already."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _ends(error: BaseException) -> bool:

@@ -28,6 +28,12 @@ from tests.bus.ears import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look by itself: what is told here is told because the delivery was woken."""
+    monkeypatch.setattr("bibank.bus.mailbox.LOOK_SECONDS", 3600.0)
+
+
 @pytest.fixture(params=["memory", "home"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger]:
     """A ledger of two lines, in memory and in a directory."""
