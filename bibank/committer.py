@@ -212,6 +212,8 @@ class Committer(Sealing):
 
     def publishing(self, make: Callable[[Head], EventBus]) -> EventBus:
         """Give the bus that hears of everything durable; make it at first, as of the last durable line."""
+        if self.bus is not None:
+            return self.bus
         queue = self._queue
         with queue.lock:
             if self.bus is None:

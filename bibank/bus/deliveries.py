@@ -14,7 +14,7 @@ from bibank.bus.mailbox import Do, Handle, Mailbox, Step, Wait
 from bibank.bus.protocol import Delivery
 from bibank.bus.recipient import Recipient, at_once
 from bibank.errors import ConfigurationError
-from bibank.model.event import Cursor
+from bibank.model.event import Cursor, EntryCommitted, LedgerEvent
 
 
 class Deliverer(Protocol):
@@ -46,7 +46,10 @@ class PumpDelivery:
     def __init__(self, mailbox: Mailbox, recipient: Recipient) -> None:
         self.mailbox = mailbox
         self._recipient = recipient
-        self._taken = threading.Lock()
+        self._taken: dict[str, object] = {}
+        """Whose turn it is. An entry is made and found in one step, so an interrupt leaves none behind."""
+        self._free = threading.Event()
+        self._free.set()
         self._pumping: int | None = None
 
     def pump(self, limit: int | None) -> int:
@@ -56,21 +59,28 @@ class PumpDelivery:
         """
         if self._pumping == threading.get_ident():
             raise ConfigurationError("a subscriber may not pump the bus that tells it")
-        if not self._taken.acquire(blocking=False):
-            return 0
+        turn = object()
         try:
+            if self._taken.setdefault("by", turn) is not turn:
+                return 0
+            self._free.clear()
             self._pumping = threading.get_ident()
             self.mailbox.hurry()
             return self._deliver(limit)
         finally:
-            self._pumping = None
-            self._taken.release()
+            if self._taken.get("by") is turn:
+                self._pumping = None
+                self._taken.clear()
+                self._free.set()
 
     def _deliver(self, limit: int | None) -> int:
         mailbox, done = self.mailbox, 0
+        last = mailbox.last  # what a subscriber commits meanwhile is for the next time, or it might never end
         while limit is None or done < limit:
             step = mailbox.step()
             if isinstance(step, Wait) or step is Do.STOP:
+                break
+            if isinstance(step, Handle) and _comes_after(step.event, last):
                 break
             if isinstance(step, Handle):
                 mailbox.busy = True
@@ -96,8 +106,12 @@ class PumpDelivery:
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for another thread that is pumping."""
-        if self._pumping != threading.get_ident() and self._taken.acquire(timeout=timeout_seconds):
-            self._taken.release()
+        if self._pumping != threading.get_ident():
+            self._free.wait(timeout_seconds)
+
+
+def _comes_after(event: LedgerEvent, sequence: int) -> bool:
+    return isinstance(event, EntryCommitted) and event.sequence > sequence
 
 
 class ThreadDelivery:

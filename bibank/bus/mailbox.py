@@ -199,9 +199,14 @@ class Mailbox:
         return self.position if rewind is None else min(self.position, rewind.cursor, key=_place)
 
     @property
+    def last(self) -> int:
+        """The last durable line."""
+        return self._ring.head.sequence
+
+    @property
     def behind(self) -> int:
         """How many lines come after the position."""
-        return max(0, self._ring.head.sequence - self.position.sequence)
+        return max(0, self.last - self.position.sequence)
 
     def _next(self) -> LedgerEvent | None:
         """Give the event in hand, or take the next one from memory; None where there is none in memory."""

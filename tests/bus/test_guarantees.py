@@ -298,3 +298,18 @@ def test_a_keeper_is_told_each_entry_once(ledger: bb.Ledger) -> None:
     assert keeper.sequences == [3, 4, 5, 6]
     assert all_told(keeper.tried) == ["3", "4", "4", "5", "6"]
     assert keeper.asked >= 4
+
+
+def test_a_pump_ends_though_each_event_is_answered_by_a_commit(ledger: bb.Ledger) -> None:
+    """What a subscriber commits while it is told is for the next pump: this one has an end."""
+    heard: list[bb.LedgerEvent] = []
+
+    def answer(event: bb.LedgerEvent) -> None:
+        heard.append(event)
+        deposit(ledger)
+
+    ledger.bus.subscribe(answer)
+    deposit(ledger)
+    for round_ in range(3):
+        assert ledger.bus.pump() == 1
+        assert len(heard) == round_ + 1
