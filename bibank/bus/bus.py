@@ -232,7 +232,7 @@ class EventBus:
     # ------------------------------------------------------------------ delivering
 
     def pump(self, name: str | None = None, *, limit: int | None = None) -> int:
-        """Deliver in this thread what is there, or `limit` events of it, to all who are told by pump, or to one.
+        """Deliver in this thread what is there, or `limit` events, to all who are told by pump, or to one.
 
         Gives the number of events that were handled. A subscriber that fails is tried again by the next call;
         the others go on. What interrupts this thread is raised, and the event is told again. Raises
