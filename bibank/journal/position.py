@@ -8,6 +8,7 @@ same object, so what is sealed is what replay accepts.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import attrs
 
@@ -48,7 +49,7 @@ class Position:
 
     def copy(self) -> Position:
         """Remember the position, for a rollback."""
-        return attrs.evolve(self)
+        return Position(*_values(self))  # each write group does this: `attrs.evolve` takes ten times as long
 
     def restore(self, other: Position) -> None:
         """Return to a remembered position."""
@@ -142,3 +143,7 @@ class Position:
         self.step(digest, timestamp, moment, mark.group, size_bytes)
         self.cover = mark.cover
         self.batch = mark if self.sequence < mark.first + mark.size - 1 else None
+
+
+_values = attrgetter(*(field.name for field in attrs.fields(Position)))
+"""Gives every field of a position, in the order in which it is made of them."""
