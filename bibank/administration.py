@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from bibank.audit import AuditReport
 from bibank.commits import Commits
 from bibank.errors import ConfigurationError, StoreUnavailable
 from bibank.governance import Governance
@@ -113,14 +112,6 @@ class Administration(Commits):
         if self._keeper is None:
             raise ConfigurationError("a ledger without a home has no place for a snapshot")
         return self._keeper.make()
-
-    def _audited(self, report: AuditReport) -> None:
-        """Let those who listen know that the chain was found to hold."""
-        if self._committer.bus is not None:
-            from bibank.model.event import ChainVerified
-
-            head = report.head
-            self._committer.bus.announce(ChainVerified(last_sequence=head.sequence, last_hash=head.hash))
 
     def _save_keyring(self, version: KeyringVersion) -> None:
         """Refresh the cache of the keyring. The journal has it already, so a failure is no reason to fail."""

@@ -84,10 +84,17 @@ class LedgerReader(Queries):
 
     @property
     def bus(self) -> EventBus:
-        """Who hears, in this process, what the reader learns when it is moved on; cursors are in the home."""
+        """Who hears, in this process, what the reader learns when it is moved on; cursors are in the home.
+
+        Raises `ConfigurationError` for a reader that shows what a power cut may take back.
+        """
+        if self._replica.shows_all:
+            raise ConfigurationError("subscribers hear what is durable: open a reader with show='durable'")
         from bibank.bus.bus import EventBus
 
-        return self._replica.publishing(lambda head: EventBus(self, head=head, home=self._home))
+        return self._replica.publishing(
+            lambda head: EventBus(self, head=head, home=self._home, reach="lagging")
+        )
 
     def cursors(self) -> Table[CursorStanding]:
         """List how far each subscriber of the home has come, by what was saved last, sorted by name.

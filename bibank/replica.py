@@ -125,7 +125,7 @@ class Replica:
 
     def __init__(self, files: Files, mark: HeadMark, *, verify: Verify, show: Show) -> None:
         self._files = files
-        self._shows_all = show == "written"
+        self.shows_all = show == "written"
         self._sink = verify_never if verify == "chain" else verify_now
         mark = read_mark(files, mark)
         self._days = days_up_to(files, mark)
@@ -211,7 +211,7 @@ class Replica:
                 check_mark(mark, spot, position.head)
                 if not trial.whole:
                     raise _inside_batch(mark, spot)
-            if trial.whole and (self._shows_all or position.sequence <= mark.sequence):
+            if trial.whole and (self.shows_all or position.sequence <= mark.sequence):
                 reach = len(ahead)
             if reach and size >= _TAKEN_BYTES:
                 self._take(ahead[:reach])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bibank.errors import InvalidType, InvalidValue, UnknownSequence, excerpt
 from bibank.journal.machine import LedgerMachine
@@ -12,6 +12,9 @@ from bibank.model.lines import Head
 from bibank.model.links import MAX_SEQUENCE
 from bibank.stored_lines import Lines
 from bibank.write_group import DurableView
+
+if TYPE_CHECKING:
+    from bibank.bus.bus import EventBus
 
 
 class Source(Protocol):
@@ -28,6 +31,10 @@ class Source(Protocol):
     @property
     def durable(self) -> Head:
         """The last line that may be shown."""
+
+    @property
+    def bus(self) -> EventBus | None:
+        """Who hears of it, if anybody asked for that."""
 
     def reading(self) -> AbstractContextManager[DurableView]:
         """Hold the lock of the machine around a look at its accounts."""

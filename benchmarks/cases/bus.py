@@ -1,7 +1,7 @@
 """Commits beside a subscriber that is stuck: they must not notice.
 
 Two ledgers take the same commits in turn, one without subscribers, one with a subscriber whose handler never
-returns. `noise` is how far two runs without one lie apart: the figure has to be within it.
+returns. The bar is the noise: one and three standard errors of the same comparison of a ledger with itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from math import sqrt
 from statistics import median
 
 import bibank as bb
@@ -19,6 +20,12 @@ from benchmarks.measure import Row, Spread, at_most, per_operation
 from benchmarks.settings import Settings
 
 _ACCOUNTS = 1000
+
+_NOISE_ERRORS = 3
+"""Standard errors of a median that nothing but chance goes beyond, but once in some hundred runs."""
+
+_MEDIAN_ERROR = 1.4826 * 1.2533
+"""From a median absolute deviation to a standard deviation, and from that to a median's error; both normal."""
 
 _Work = Callable[[bb.Ledger, Sequence[bb.UnsignedEntry]], float]
 """Commits drafts and gives the seconds that it took."""
@@ -85,7 +92,7 @@ def _compare(
             work(ledger, list(islice(drafts, count))) / count for ledger in (alone, heard, alone)
         )
         figures.append(beside / ((before + after) / 2))
-        noise.append(max(before, after) / min(before, after))
+        noise.append(after / before)
         seconds.append(beside)
     return figures, noise, median(seconds)
 
@@ -111,7 +118,13 @@ def _row(name: str, found: tuple[list[float], list[float], float]) -> Row:
         name=name,
         figure=Spread.of(figures),
         unit="x",
-        bar=at_most(median(noise)),
+        bar=at_most(round(1 + _NOISE_ERRORS * _error_of_median(noise), 3)),
         absolute=per_operation(seconds, "commit"),
         settings=f"against none, in turn; the bar is the noise of that, {_ACCOUNTS} accounts",
     )
+
+
+def _error_of_median(values: Sequence[float]) -> float:
+    """Estimate the standard error of a median from the median distance to it, which outliers do not move."""
+    middle = median(values)
+    return _MEDIAN_ERROR * median(abs(value - middle) for value in values) / sqrt(len(values))

@@ -21,22 +21,24 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
+from contextlib import suppress
 from weakref import WeakSet
 
+from bibank.bus.beginning import Beginning
 from bibank.bus.cursor_files import CursorFile, check_name, saved_cursors
-from bibank.bus.deliveries import Deliverer, PumpDelivery, ThreadDelivery
-from bibank.bus.mailbox import Clock, Mailbox
+from bibank.bus.deliveries import Deliverer, PumpDelivery, ThreadDelivery, status_of
+from bibank.bus.mailbox import Mailbox, Reach
 from bibank.bus.protocol import Delivery, EventSource
 from bibank.bus.recipient import Recipient, Subscriber
 from bibank.bus.ring import Ring
-from bibank.bus.status import Retry, SubscriberState, SubscriberStatus
+from bibank.bus.saving import Clock
+from bibank.bus.status import Retry, SubscriberStatus
 from bibank.errors import (
     ConfigurationError,
-    CursorMismatch,
     InvalidType,
     InvalidValue,
     LedgerClosed,
+    StoreError,
     SubscriberExists,
     UnknownSequence,
     UnknownSubscriber,
@@ -44,7 +46,7 @@ from bibank.errors import (
 )
 from bibank.home import Home
 from bibank.journal.batches import SealedBatch
-from bibank.model.event import ChainVerified, Cursor
+from bibank.model.event import ChainVerified
 from bibank.model.lines import Head
 from bibank.model.table import Table
 
@@ -71,17 +73,23 @@ class EventBus:
     """
 
     def __init__(
-        self, source: EventSource, *, head: Head, home: Home | None = None, clock: Clock = time.monotonic
+        self,
+        source: EventSource,
+        *,
+        head: Head,
+        home: Home | None = None,
+        reach: Reach = "final",
+        clock: Clock = time.monotonic,
     ) -> None:
         self._source = source
+        self._reach = reach
         self._home = home
         self._clock = clock
         self._ring = Ring(head)
         self._lock = threading.RLock()
         self._deliverers: tuple[Deliverer, ...] = ()
         """Replaced whole, so that the publishing thread needs no lock to look."""
-        self._left: dict[str, Cursor] = {}
-        """Where those who left will go on, while there is no home to keep their cursors in."""
+        self._beginning = Beginning(self._ring, source, home=home, reach=reach, clock=clock)
         self._resting = threading.Event()
         self._closed: str | None = None
         _buses.add(self)
@@ -115,7 +123,7 @@ class EventBus:
         with self._lock:
             self._check_open()
             self._make_room(recipient.name)
-            mailbox = self._mailbox(recipient, after_sequence, retry or Retry())
+            mailbox = self._beginning.mailbox(recipient, after_sequence, retry or Retry())
             try:
                 made = self._deliverer(chosen, mailbox, recipient)
             except BaseException:
@@ -132,52 +140,6 @@ class EventBus:
                     raise SubscriberExists(f"somebody subscribed as {name!r} already")
                 self._deliverers = tuple(other for other in self._deliverers if other is not found)
                 self._leave(found, 0.0)
-
-    def _mailbox(self, recipient: Recipient, after_sequence: int | None, retry: Retry) -> Mailbox:
-        """Make a mailbox that stands where the subscriber's cursor does."""
-        start = Cursor.at(self._ring.head) if after_sequence is None else self._cursor_at(after_sequence)
-        make = partial(Mailbox, recipient.name, self._ring, self._source, retry=retry, clock=self._clock)
-        if recipient.keeps_cursor:
-            return make(start=start, keeps_cursor=True)
-        if self._home is None:
-            return make(start=self._left.pop(recipient.name, start))
-        file = CursorFile(self._home, recipient.name)
-        try:
-            saved = file.load()
-            if saved is not None:
-                if saved.ledger_id != self._source.ledger_id:
-                    raise CursorMismatch(
-                        f"{file.path} is the cursor of a subscriber of {saved.ledger_id}; "
-                        f"forget({recipient.name!r}) deletes it"
-                    )
-                start = self._checked(saved.cursor)
-            mailbox = make(start=start, file=file)
-            mailbox.keep(start)
-        except BaseException:
-            file.release()
-            raise
-        return mailbox
-
-    def _cursor_at(self, sequence: int) -> Cursor:
-        """Give the cursor of who is done with a line; `UnknownSequence`, `InvalidType`."""
-        if isinstance(sequence, bool) or not isinstance(sequence, int):
-            raise InvalidType(f"a sequence is an int, not {type(sequence).__name__}")
-        if not sequence:
-            return Cursor()
-        line = self._source.line(sequence)
-        return Cursor(sequence=line.sequence, hash=line.hash)
-
-    def _checked(self, cursor: Cursor) -> Cursor:
-        """Demand that a cursor is of this journal; `CursorMismatch`."""
-        try:
-            found = self._cursor_at(cursor.sequence)
-        except UnknownSequence:
-            found = None
-        if found != cursor:
-            raise CursorMismatch(
-                f"the cursor {cursor} is not of this journal, which ends at line {self._source.head.sequence}"
-            )
-        return cursor
 
     def _deliverer(self, delivery: Delivery, mailbox: Mailbox, recipient: Recipient) -> Deliverer:
         match delivery:
@@ -203,8 +165,7 @@ class EventBus:
 
     def _leave(self, found: Deliverer, seconds: float) -> None:
         _end([found], seconds)
-        if self._home is None:
-            self._left[found.mailbox.name] = found.mailbox.cursor
+        self._beginning.leave(found.mailbox)
 
     def forget(self, name: str) -> None:
         """Unsubscribe, and delete the cursor, which may be damaged: the next time begins anew.
@@ -218,7 +179,7 @@ class EventBus:
         if is_known:
             self.unsubscribe(name)
         if self._home is None:
-            if self._left.pop(name, None) is None:
+            if not self._beginning.forget(name):
                 raise UnknownSubscriber(f"nobody subscribed as {name!r}")
             return
         if not is_known and not any(path.stem == name for path in saved_cursors(self._home)):
@@ -261,7 +222,8 @@ class EventBus:
 
         It hears `ReplayStarted`, the entries, `ReplayCompleted`, and then what is new. Its cursor is moved
         back before this returns. A replay that is asked for during another takes its place. Raises
-        `UnknownSequence` for a line that is not there, `UnknownSubscriber`, `StoreUnavailable`.
+        `UnknownSequence` for a line that is not there, `UnknownSubscriber`, and a `StoreError` when a cursor
+        cannot be moved; the others are told all the same.
         """
         self._check_open()
         if isinstance(sequence, bool) or not isinstance(sequence, int):
@@ -269,10 +231,16 @@ class EventBus:
         until = self._ring.head.sequence
         if not 1 <= sequence <= until:
             raise UnknownSequence(f"there is no line {excerpt(sequence)}; a replay begins at 1 to {until}")
-        cursor = self._cursor_at(sequence - 1)
+        cursor = self._beginning.cursor_at(sequence - 1)
+        unmoved: StoreError | None = None
         for found in self._deliverers if name is None else (self._find(name),):
-            found.mailbox.rewind(cursor, from_sequence=sequence, until_sequence=until)
+            try:
+                found.mailbox.rewind(cursor, from_sequence=sequence, until_sequence=until)
+            except StoreError as error:
+                unmoved = unmoved or error
             found.wake()
+        if unmoved is not None:
+            raise unmoved
 
     def resume(self, name: str) -> None:
         """Try again what a subscriber failed at, as often as at first. Raises `UnknownSubscriber`."""
@@ -284,41 +252,42 @@ class EventBus:
     def drain(self, *, timeout_seconds: float) -> bool:
         """Wait until all who are told by thread or task have handled what is committed by now.
 
-        Says whether they have; one that is parked or stopped will not. In a loop, call it in a thread.
+        Says whether they have; one that is parked will not. One that is stopped, because its loop has ended,
+        is not waited for. In a loop, call it in a thread.
         """
         end = time.monotonic() + _check_seconds(timeout_seconds)
+        self._check_open()
         goal = self._ring.head.sequence
         while True:
             self._resting.clear()
             open_ones = [
                 found.mailbox
                 for found in self._deliverers
-                if found.delivery != "pump" and not found.mailbox.has_reached(goal)
+                if found.delivery != "pump" and found.alive and not found.mailbox.has_reached(goal)
             ]
             if not open_ones:
                 return True
             left = end - time.monotonic()
-            if left <= 0 or all(mailbox.parked or mailbox.stopped for mailbox in open_ones):
+            if left <= 0 or all(mailbox.parked for mailbox in open_ones):
                 return False
             self._resting.wait(min(left, DRAIN_SECONDS))
 
     def status(self) -> Table[SubscriberStatus]:
         """List how each subscriber fares, sorted by name."""
-        rows = sorted(map(_status, self._deliverers), key=lambda row: row.name)
+        rows = sorted(map(status_of, self._deliverers), key=lambda row: row.name)
         return Table(rows, row_type=SubscriberStatus)
 
     # ------------------------------------------------------------------ for the ledger
 
     def publish(self, batches: Sequence[SealedBatch]) -> None:
         """Take batches that became durable, in order. Never waits; raises nothing but an interrupt."""
-        if not self._deliverers:
-            self._ring.head = batches[-1].head
-            return
         try:
-            self._ring.put(batches)
+            if self._deliverers:
+                self._ring.put(batches)
         except Exception:  # noqa: BLE001 - out of memory, say: the store has the lines
-            self._ring.head = batches[-1].head
-        self._wake()
+            pass
+        self._ring.head = batches[-1].head
+        self._wake()  # whoever subscribed in between too
 
     def advance(self, head: Head) -> None:
         """Learn that the journal reaches further; for a reader, whose lines are in the store."""
@@ -335,7 +304,8 @@ class EventBus:
         for found in self._deliverers:
             if found.waiting:
                 found.waiting = False
-                found.wake()
+                with suppress(Exception):  # a bell that does not ring is no affair of a commit
+                    found.wake()
 
     def _rested(self) -> None:
         self._resting.set()
@@ -347,7 +317,7 @@ class EventBus:
         """
         seconds = _check_seconds(timeout_seconds)
         with self._lock:
-            self._closed = self._closed or "the ledger was closed"
+            self._closed = self._closed or "the bus was closed"
             ended, self._deliverers = self._deliverers, ()
         _end(ended, seconds)
 
@@ -384,32 +354,6 @@ def _end(deliverers: Iterable[Deliverer], seconds: float) -> None:
     for found in ended:
         found.join(max(0.0, end - time.monotonic()))
         found.mailbox.end()
-
-
-def _status(found: Deliverer) -> SubscriberStatus:
-    mailbox = found.mailbox
-    if mailbox.stopped or not found.alive:
-        state = SubscriberState.STOPPED
-    elif mailbox.parked:
-        state = SubscriberState.PARKED
-    elif mailbox.attempts:
-        state = SubscriberState.RETRYING
-    elif mailbox.busy or mailbox.behind:
-        state = SubscriberState.DELIVERING
-    else:
-        state = SubscriberState.WAITING
-    return SubscriberStatus(
-        name=mailbox.name,
-        delivery=found.delivery,
-        state=state,
-        sequence=mailbox.position.sequence,
-        behind=mailbox.behind,
-        handled=mailbox.handled,
-        failures=mailbox.failures,
-        attempts=mailbox.attempts,
-        from_store=mailbox.from_store,
-        last_error=mailbox.last_error,
-    )
 
 
 def _check_delivery(delivery: object, recipient: Recipient) -> Delivery:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from bibank.bus.mailbox import Do, Handle, Mailbox, Step, Wait
+from bibank.bus.mailbox import Mailbox
 from bibank.bus.protocol import Delivery
 from bibank.bus.recipient import Recipient, at_once
+from bibank.bus.status import SubscriberState, SubscriberStatus
+from bibank.bus.steps import Do, Handle, Step, Wait
 from bibank.errors import ConfigurationError
 from bibank.model.event import Cursor, EntryCommitted, LedgerEvent
 
@@ -99,6 +101,7 @@ class PumpDelivery:
                 take_step(step, mailbox, self._recipient)
                 if mailbox.failures > failures:  # whatever pause comes before the next attempt, if any
                     break
+        mailbox.save_if_due()
         return done
 
     def wake(self) -> None:
@@ -196,3 +199,30 @@ def take_step(step: Do, mailbox: Mailbox, recipient: Recipient) -> None:
 def as_cursor(found: object) -> Cursor | None:
     """Pass on what a subscriber gave as its cursor; the mailbox refuses what is none."""
     return found  # type: ignore[return-value]  # checked by `Mailbox.loaded`
+
+
+def status_of(found: Deliverer) -> SubscriberStatus:
+    """Tell how a subscriber fares."""
+    mailbox = found.mailbox
+    if mailbox.stopped or not found.alive:
+        state = SubscriberState.STOPPED
+    elif mailbox.parked:
+        state = SubscriberState.PARKED
+    elif mailbox.attempts:
+        state = SubscriberState.RETRYING
+    elif mailbox.busy or mailbox.behind:
+        state = SubscriberState.DELIVERING
+    else:
+        state = SubscriberState.WAITING
+    return SubscriberStatus(
+        name=mailbox.name,
+        delivery=found.delivery,
+        state=state,
+        sequence=mailbox.position.sequence,
+        behind=mailbox.behind,
+        handled=mailbox.handled,
+        failures=mailbox.failures,
+        attempts=mailbox.attempts,
+        from_store=mailbox.from_store,
+        last_error=mailbox.last_error,
+    )

@@ -1,9 +1,11 @@
 """A mailbox: what one subscriber is told next, and how far it has come. It decides; who delivers acts.
 
->>> from bibank.bus.ring import Ring
->>> mailbox = Mailbox("printer", Ring(Head()), source=None, start=Cursor(), retry=Retry())
+>>> import bibank as bb
+>>> ledger = bb.Ledger.in_memory()
+>>> saving = CursorSaving("printer", ledger.ledger_id)
+>>> mailbox = Mailbox("printer", Ring(ledger.head), ledger, saving, start=Cursor(), retry=Retry())
 >>> mailbox.step()
-Wait(seconds=5.0)
+<Do.FETCH: 'call `fetch`, which reads the store'>
 
 Whoever delivers asks for the next step, takes it, says how it went, and asks again: a thread, a task and
 `pump()` do the same, each in its own way. One of them at a time has a mailbox; others may only look, ask for
@@ -17,20 +19,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from enum import Enum
 from itertools import islice
-from threading import Lock
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
-from bibank.bus.cursor_files import CursorFile, SavedCursor
 from bibank.bus.protocol import EventSource
 from bibank.bus.ring import Ring
+from bibank.bus.saving import Clock, CursorSaving, KeptBy
 from bibank.bus.status import Retry
+from bibank.bus.steps import Do, Handle, Step, Wait
 from bibank.errors import (
-    BibankError,
     CursorMismatch,
     IntegrityError,
     InvalidType,
@@ -55,47 +54,20 @@ from bibank.model.record import JournalLine
 PAGE_LINES = 256
 """Lines that are read from the store at a time."""
 
-SAVE_SECONDS = 1.0
-"""How often a cursor is saved: what came since is told again after a crash, and a save costs two syncs."""
-
 LOOK_SECONDS = 5.0
-"""The longest wait: an interrupt of whoever commits may fall between taking a bell and ringing it."""
+"""The longest wait. A bell may not be rung: an interrupt of whoever commits falls between taking and ringing
+it, or an interpreter without a global lock shows two threads each other's writes late."""
 
 MAX_NOTICES = 64
 """Events that stand in no journal and wait for a subscriber; of more, the oldest are dropped."""
 
 _MAX_ERROR_CHARACTERS = 200
+"""Of the last error's text: a status is read in a table."""
 
 logger = logging.getLogger("bibank")
 
-Clock: TypeAlias = Callable[[], float]
-"""Tells seconds since some moment; never runs back."""
-
-
-@attrs.frozen
-class Handle:
-    """Let the subscriber handle this event, and then say `done` or `failed`."""
-
-    event: LedgerEvent
-
-
-@attrs.frozen
-class Wait:
-    """There is nothing to do for so long, or until somebody wakes whoever delivers."""
-
-    seconds: float
-
-
-class Do(Enum):
-    """Steps without an event."""
-
-    LOAD = "ask the subscriber for its cursor, and then say `loaded` or `failed`"
-    FETCH = "call `fetch`, which reads the store"
-    SAVE = "call `save`, which writes the cursor file"
-    STOP = "deliver no more"
-
-
-Step: TypeAlias = Handle | Wait | Do
+Reach: TypeAlias = Literal["final", "lagging"]
+"""Whether the head is the end of the journal, or may lag behind it, as a reader's does."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,12 +96,12 @@ class Mailbox:
         self,
         name: str,
         ring: Ring,
-        source: EventSource | None,
+        source: EventSource,
+        saving: CursorSaving,
         *,
         start: Cursor,
         retry: Retry,
-        file: CursorFile | None = None,
-        keeps_cursor: bool = False,
+        reach: Reach = "final",
         clock: Clock = time.monotonic,
     ) -> None:
         self.name = name
@@ -148,9 +120,9 @@ class Mailbox:
         self._source = source
         self._start = start
         self._retry = retry
-        self._file = file
-        self._keeps_cursor = keeps_cursor
-        self._wants_cursor = keeps_cursor
+        self._saving = saving
+        self._reach = reach
+        self._wants_cursor = saving.kept_by is KeptBy.SUBSCRIBER
         self._clock = clock
         self._in_hand: LedgerEvent | None = None
         self._page: deque[JournalLine] = deque()
@@ -158,9 +130,6 @@ class Mailbox:
         self._rewind: _Rewind | None = None
         self._replay: _Replay | None = None
         self._retry_at = 0.0
-        self._saving = Lock()
-        self._dirty = False
-        self._saved_at = clock()
 
     # ------------------------------------------------------------------ the next step
 
@@ -170,12 +139,12 @@ class Mailbox:
             return Do.STOP
         if self._rewind is not None and not self._wants_cursor:
             self._go_back()
-        now = self._clock()
-        is_due = self._dirty and now - self._saved_at >= SAVE_SECONDS
+        is_due = self._saving.is_due
         if self.parked:
-            return Do.SAVE if is_due else Wait(self._until_save(now))
-        if self._retry_at > now:
-            return Do.SAVE if is_due else Wait(min(self._retry_at - now, LOOK_SECONDS))
+            return Do.SAVE if is_due else self._wait()
+        pause = self._retry_at - self._clock()
+        if pause > 0:
+            return Do.SAVE if is_due else self._wait(pause)
         if self._wants_cursor:
             return Do.LOAD
         try:
@@ -187,10 +156,12 @@ class Mailbox:
             return Do.FETCH
         if is_due:
             return Do.SAVE
-        return Wait(self._until_save(now)) if event is None else Handle(event)
+        return self._wait() if event is None else Handle(event)
 
-    def _until_save(self, now: float) -> float:
-        return max(0.0, self._saved_at + SAVE_SECONDS - now) if self._dirty else LOOK_SECONDS
+    def _wait(self, seconds: float = LOOK_SECONDS) -> Wait:
+        """Wait for so long, or until the cursor is to be saved."""
+        left = self._saving.seconds_left
+        return Wait(min(seconds, LOOK_SECONDS, LOOK_SECONDS if left is None else left))
 
     @property
     def cursor(self) -> Cursor:
@@ -222,8 +193,9 @@ class Mailbox:
                     return ReplayStarted(from_sequence=replay.from_sequence)
                 if replay.started and self.position.sequence >= replay.until_sequence:
                     return ReplayCompleted(entries_count=replay.entries)
-            if self._notices and self._notices[0][0] <= self.position.sequence:
-                return self._notices.popleft()[1]
+            notice = self._next_notice()
+            if notice is not None:
+                return notice
             line = self._next_line()
             if line is None:
                 return None
@@ -231,9 +203,21 @@ class Mailbox:
                 return EntryCommitted(entry=line)
             self._move(Cursor(sequence=line.sequence, hash=line.hash))  # a record moves no money
 
+    def _next_notice(self) -> ChainVerified | None:
+        """Take the oldest event that stands in no journal, behind the entries of its line."""
+        if not self._notices or self._notices[0][0] > self.position.sequence:
+            return None
+        found = self._notices.popleft()
+        if found[0] > self.position.sequence:  # a full list has dropped the one that was looked at
+            self._notices.appendleft(found)
+            return None
+        return found[1]
+
     def _next_line(self) -> JournalLine | None:
         """Look at the line behind the position, where memory has it; `CursorMismatch`."""
         head, position = self._ring.head, self.position
+        if position.sequence > head.sequence and self._reach == "lagging":
+            return None  # it is judged when the reader has come so far
         if position.sequence >= head.sequence:
             if position.sequence > head.sequence or position.hash != head.hash:
                 raise _foreign(position, head)
@@ -310,7 +294,6 @@ class Mailbox:
 
     def fetch(self) -> None:
         """Read the next lines from the store. A store that cannot be read now is tried again."""
-        assert self._source is not None
         try:
             lines = self._source.verified_lines(after=self.position.head)
             self._page = deque(line.view() for line in islice(lines, PAGE_LINES))
@@ -329,7 +312,7 @@ class Mailbox:
     def _park(self, error: BaseException) -> None:
         self.last_error = _told(error)
         self.parked = True
-        self._dirty = self._dirty or self._file is not None
+        self._saving.hurry()
         logger.warning(
             "the subscriber %s is parked behind line %d: %s",
             self.name,
@@ -343,7 +326,7 @@ class Mailbox:
         self._retry_at = 0.0
         self._wants_cursor = self._keeps_cursor and self._replay is None
         self.parked = False
-        self._dirty = self._dirty or self._file is not None
+        self._saving.hurry()
 
     def hurry(self) -> None:
         """Wait no longer before the next attempt."""
@@ -351,7 +334,7 @@ class Mailbox:
 
     def _move(self, cursor: Cursor) -> None:
         self.position = cursor
-        self._dirty = self._file is not None
+        self._saving.note()
 
     # ------------------------------------------------------------------ what others ask for
 
@@ -364,13 +347,13 @@ class Mailbox:
 
         Who has not come so far yet is told what is missing first: a replay goes back, and skips nothing.
         """
-        with self._saving:
-            if self._file is not None and not self.stopped:
-                self._file.save(self._to_save(min(cursor, self.position, key=_place)))
+        with self._saving.lock:
+            self._saving.write(min(cursor, self.position, key=_place), parked=self._parked_for)
+            self._saving.note()
             self._rewind = _Rewind(cursor=cursor, from_sequence=from_sequence, until_sequence=until_sequence)
 
     def _go_back(self) -> None:
-        with self._saving:
+        with self._saving.lock:
             rewind, self._rewind = self._rewind, None
             assert rewind is not None
             self.position = min(rewind.cursor, self.position, key=_place)
@@ -390,47 +373,42 @@ class Mailbox:
 
     def keep(self, cursor: Cursor) -> None:
         """Save a first cursor, which has to succeed; `StoreUnavailable`."""
-        assert self._file is not None
-        self._file.save(self._to_save(cursor))
+        with self._saving.lock:
+            self._saving.write(cursor, parked=None)
 
     def save(self) -> None:
         """Save how far the subscriber has come. What cannot be saved now is saved later, or told again."""
-        with self._saving:
-            self._saved_at = self._clock()
-            if self._file is None or not self._dirty:
-                return
-            self._dirty = False
-            try:
-                self._file.save(self._to_save(self.cursor))
-            except SubscriberBusy as error:
-                self._park(error)
-                self._dirty = False  # the file may be another bus's now
-            except BibankError as error:
-                self._dirty = True
-                self.last_error = _told(error)
-                logger.warning("the cursor of the subscriber %s could not be saved: %s", self.name, error)
+        error = self._saving.save(lambda: self.cursor, parked=self._parked_for)
+        if isinstance(error, SubscriberBusy):
+            self._park(error)
+            self._saving.give_up()
+        elif error is not None:
+            self.last_error = _told(error)
 
-    def _to_save(self, cursor: Cursor) -> SavedCursor:
-        assert self._source is not None
-        parked = (self.last_error or "").partition(":")[0] if self.parked else None
-        return SavedCursor(name=self.name, ledger_id=self._source.ledger_id, cursor=cursor, parked=parked)
+    def save_if_due(self) -> None:
+        """Save where it is time to."""
+        if self._saving.is_due:
+            self.save()
+
+    @property
+    def _parked_for(self) -> str | None:
+        """The kind of error that it is parked for; its text may hold what is nobody's business."""
+        return (self.last_error or "").partition(":")[0] if self.parked else None
+
+    @property
+    def _keeps_cursor(self) -> bool:
+        return self._saving.kept_by is KeptBy.SUBSCRIBER
 
     def end(self) -> None:
         """Deliver no more, and save the cursor for the last time."""
         self.stopped = True
         self.save()
-        with self._saving:
-            file, self._file = self._file, None
-            if file is not None:
-                file.release()
+        self._saving.end()
 
     def disown(self) -> None:
         """In a forked child: the subscription is the parent's, and so is whatever its thread held."""
         self.stopped = True
-        self._saving = Lock()
-        file, self._file = self._file, None
-        if file is not None:
-            file.release()
+        self._saving.disown()
 
 
 def _place(cursor: Cursor) -> int:

@@ -22,6 +22,10 @@ Call = Callable[[], object]
 """Asks the recipient for one thing; an async one gives something to await."""
 
 
+_CALLED = ("load_cursor", "on_replay_start", "on_replay_complete")
+"""What is called besides `handle`: where one of them is async, a task has to call them all."""
+
+
 class Recipient:
     """Who is told. Raises `InvalidType` for what can be told nothing, `InvalidValue` for its name."""
 
@@ -39,9 +43,9 @@ class Recipient:
                 )
         self.name = check_name(name)
         self.keeps_cursor = isinstance(subscriber, CursorKeeper)
-        self.is_async = any(
-            map(inspect.iscoroutinefunction, (handle, getattr(handle, "__call__", None)))  # noqa: B004 - not whether, but what it is
-        )
+        called = [getattr(subscriber, method, None) for method in _CALLED]
+        called += (handle, getattr(handle, "__call__", None))  # noqa: B004 - not whether, but what it is
+        self.is_async = any(map(inspect.iscoroutinefunction, called))
         self._subscriber: object = subscriber
         self._handle: Callable[[LedgerEvent], object] = handle
 

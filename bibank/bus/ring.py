@@ -16,7 +16,8 @@ BUFFERED_LINES = 4096
 """Lines that a subscriber may lag behind without reading the store: half of the largest write group."""
 
 BUFFERED_LINE_BYTES = 4096
-"""A batch with a longer line is not kept: the ring then holds at most 16 MiB of lines."""
+"""A batch with a longer line is not kept. With the batches that its lines belong to, the ring then holds at
+most 12,287 lines of 48 MiB."""
 
 
 class Ring:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bibank.bus.deliveries import as_cursor
-from bibank.bus.mailbox import Do, Handle, Mailbox, Step, Wait
+from bibank.bus.mailbox import Mailbox
 from bibank.bus.protocol import Delivery
 from bibank.bus.recipient import Call, Recipient
+from bibank.bus.steps import Do, Handle, Step, Wait
 from bibank.errors import ConfigurationError
 from bibank.model.event import LedgerEvent
 

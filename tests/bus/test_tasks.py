@@ -354,7 +354,7 @@ def test_a_loop_that_ends_takes_no_ledger_with_it(ledger: bb.Ledger, ending: str
     run(main)
     assert deposit(ledger, 2) == [5, 6]
     assert status_of(ledger, "later").state is bb.SubscriberState.STOPPED
-    assert not ledger.bus.drain(timeout_seconds=PATIENCE_SECONDS)
+    assert ledger.bus.drain(timeout_seconds=PATIENCE_SECONDS), "nobody is left to be waited for"
     again = Ear("later")
     ledger.bus.subscribe(again)
     ledger.bus.pump()
