@@ -25,7 +25,7 @@ _NOISE_ERRORS = 3
 """Standard errors of a median that nothing but chance goes beyond, but once in some hundred runs."""
 
 _MEDIAN_ERROR = 1.4826 * 1.2533
-"""From a median absolute deviation to a standard deviation, and from that to a median's error; both normal."""
+"""From a median absolute deviation to a standard deviation, and to a median's error, as of a normal law."""
 
 _Work = Callable[[bb.Ledger, Sequence[bb.UnsignedEntry]], float]
 """Commits drafts and gives the seconds that it took."""
