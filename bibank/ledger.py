@@ -410,12 +410,16 @@ class Ledger(Administration):
         if self._keeper is not None:
             self._keeper.check_outside()
         try:
-            if self._committer.bus is not None:
-                self._committer.bus.close()
+            self._close_bus()
             if self._keeper is not None:
                 self._keeper.before_close()
         finally:
             self._committer.close()
+            self._close_bus()  # one that was asked for in between
+
+    def _close_bus(self) -> None:
+        if self._committer.bus is not None:
+            self._committer.bus.close()
 
     def __enter__(self) -> Self:
         return self

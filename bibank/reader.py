@@ -39,10 +39,10 @@ MAX_POLL_SECONDS = 86_400.0
 class LedgerReader(Queries):
     """A ledger that another process writes, for reading: any number of readers, in any number of processes.
 
-    Made by :meth:`open`. It takes no lock, repairs nothing and changes nothing in the directory;
-    SQLite may make files of its own beside a projection that is asked. It stands still until
-    :meth:`refresh` or :meth:`follow` moves it on, by whole batches. Safe to use from any number of
-    threads; after a fork, each process opens its own.
+    Made by :meth:`open`. It takes no lock, repairs nothing and changes nothing in the directory; SQLite may
+    make files of its own beside a projection that is asked, and a `bus` keeps its cursors there. It stands
+    still until :meth:`refresh` or :meth:`follow` moves it on, by whole batches. Safe to use from any number
+    of threads; after a fork, each process opens its own.
 
     With `show="durable"` it shows what is known to be on the disk: what HEAD covers, or what a
     later write group follows. With `show="written"` it shows every whole batch in the files, and a

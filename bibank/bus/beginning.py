@@ -46,7 +46,7 @@ class Beginning:
                     )
                 start = self._checked(saved.cursor)
             mailbox = self._mailbox(recipient, retry, start, file)
-            mailbox.keep(start)
+            mailbox.keep()
         except BaseException:
             file.release()
             raise

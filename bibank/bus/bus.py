@@ -20,8 +20,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from weakref import WeakSet
 
 from bibank.bus.beginning import Beginning
@@ -90,6 +91,8 @@ class EventBus:
         self._deliverers: tuple[Deliverer, ...] = ()
         """Replaced whole, so that the publishing thread needs no lock to look."""
         self._beginning = Beginning(self._ring, source, home=home, reach=reach, clock=clock)
+        self._changed: set[str] = set()
+        """Names whose subscription is being made or ended."""
         self._resting = threading.Event()
         self._closed: str | None = None
         _buses.add(self)
@@ -120,52 +123,80 @@ class EventBus:
             raise InvalidType(f"retry is a Retry, not {excerpt(retry)}")
         recipient = Recipient(subscriber, name)
         chosen = _check_delivery(delivery, recipient)
-        with self._lock:
-            self._check_open()
-            self._make_room(recipient.name)
+        make = self._maker(chosen)
+        with self._changing(recipient.name):
+            ended = [found for found in self._deliverers if found.mailbox.name == recipient.name]
+            self._remove(ended, 0.0)
             mailbox = self._beginning.mailbox(recipient, after_sequence, retry or Retry())
             try:
-                made = self._deliverer(chosen, mailbox, recipient)
+                made = make(mailbox, recipient)
+                self._add(made)
             except BaseException:
-                mailbox.end()
+                mailbox.abandon()
                 raise
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        """Hold a name while its subscription is made or ended: files and the ledger are waited for meanwhile.
+
+        So the bus's own lock is never held for long, and never while another lock is waited for.
+        """
+        with self._lock:
+            self._check_open()
+            is_taken = any(
+                found.mailbox.name == name and found.alive and not found.mailbox.stopped
+                for found in self._deliverers
+            )
+            if is_taken or name in self._changed:
+                raise SubscriberExists(f"somebody subscribed as {name!r} already, or is about to end")
+            self._changed.add(name)
+        try:
+            yield
+        finally:
+            self._changed.discard(name)
+
+    def _add(self, made: Deliverer) -> None:
+        with self._lock:
+            self._check_open()  # it may have been closed meanwhile
+            made.start()
             self._deliverers = (*self._deliverers, made)
-            made.wake()  # what was published in between has woken nobody
+        made.wake()  # what was published in between has woken nobody
 
-    def _make_room(self, name: str) -> None:
-        """Refuse a name that somebody has whom somebody delivers to; `SubscriberExists`."""
-        for found in self._deliverers:
-            if found.mailbox.name == name:
-                if found.alive and not found.mailbox.stopped:
-                    raise SubscriberExists(f"somebody subscribed as {name!r} already")
-                self._deliverers = tuple(other for other in self._deliverers if other is not found)
-                self._leave(found, 0.0)
+    def _remove(self, ended: Sequence[Deliverer], seconds: float) -> None:
+        """End subscriptions and remember where they go on."""
+        with self._lock:
+            self._deliverers = tuple(other for other in self._deliverers if other not in ended)
+        _end(ended, seconds)
+        for found in ended:
+            self._beginning.leave(found.mailbox)
 
-    def _deliverer(self, delivery: Delivery, mailbox: Mailbox, recipient: Recipient) -> Deliverer:
+    def _maker(self, delivery: Delivery) -> Callable[[Mailbox, Recipient], Deliverer]:
+        """Say how deliveries are made, or that none of this kind can be here; `ConfigurationError`."""
         match delivery:
             case "pump":
-                return PumpDelivery(mailbox, recipient)
+                return PumpDelivery
             case "thread":
-                return ThreadDelivery(mailbox, recipient, self._rested)
+                return partial(ThreadDelivery, rested=self._rested)
             case "task":
-                from bibank.bus.tasks import TaskDelivery
+                from bibank.bus.tasks import TaskDelivery, running_loop
 
-                return TaskDelivery(mailbox, recipient, self._rested)
+                return partial(TaskDelivery, loop=running_loop(), rested=self._rested)
 
     def unsubscribe(self, name: str, *, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Tell a subscriber no more; it goes on from its cursor when it subscribes again.
 
-        Waits so long for it to finish what it is handling. Raises `UnknownSubscriber`.
+        Waits so long for it to finish what it is handling; one that unsubscribes itself in that is told the
+        event again. Raises `UnknownSubscriber`.
         """
         seconds = _check_seconds(timeout_seconds)
         with self._lock:
             found = self._find(name)
             self._deliverers = tuple(other for other in self._deliverers if other is not found)
-        self._leave(found, seconds)
-
-    def _leave(self, found: Deliverer, seconds: float) -> None:
-        _end([found], seconds)
-        self._beginning.leave(found.mailbox)
+            self._changed.add(name)
+        try:
+            self._remove([found], seconds)
+        finally:
+            self._changed.discard(name)
 
     def forget(self, name: str) -> None:
         """Unsubscribe, and delete the cursor, which may be damaged: the next time begins anew.
@@ -252,23 +283,20 @@ class EventBus:
     def drain(self, *, timeout_seconds: float) -> bool:
         """Wait until all who are told by thread or task have handled what is committed by now.
 
-        Says whether they have; one that is parked will not. One that is stopped, because its loop has ended,
-        is not waited for. In a loop, call it in a thread.
+        Says whether they have; one that is parked or stopped will not, but one whose loop has ended is not
+        waited for. In a loop, call it in a thread.
         """
         end = time.monotonic() + _check_seconds(timeout_seconds)
         self._check_open()
         goal = self._ring.head.sequence
+        told = [found for found in self._deliverers if found.delivery != "pump"]
         while True:
             self._resting.clear()
-            open_ones = [
-                found.mailbox
-                for found in self._deliverers
-                if found.delivery != "pump" and found.alive and not found.mailbox.has_reached(goal)
-            ]
-            if not open_ones:
+            told = [found for found in told if not (found.is_left or found.mailbox.has_reached(goal))]
+            if not told:
                 return True
             left = end - time.monotonic()
-            if left <= 0 or all(mailbox.parked for mailbox in open_ones):
+            if left <= 0 or all(found.mailbox.parked or found.mailbox.stopped for found in told):
                 return False
             self._resting.wait(min(left, DRAIN_SECONDS))
 
@@ -324,6 +352,7 @@ class EventBus:
     def disown(self) -> None:
         """In a forked child: the subscribers are the parent's."""
         self._lock = threading.RLock()
+        self._resting = threading.Event()
         self._closed = self._closed or "the ledger was opened by the parent of this process"
         for found in self._deliverers:
             found.mailbox.disown()
@@ -333,9 +362,10 @@ class EventBus:
         if self._closed is not None:
             raise LedgerClosed(self._closed)
 
-    def _find(self, name: str) -> Deliverer:
+    def _find(self, name: object) -> Deliverer:
+        sought = str.__str__(name) if isinstance(name, str) else None
         for found in self._deliverers:
-            if found.mailbox.name == name:
+            if found.mailbox.name == sought:
                 return found
         self._check_open()
         raise UnknownSubscriber(f"nobody subscribed as {excerpt(name)}")

@@ -28,6 +28,7 @@ from bibank.errors import (
 )
 from bibank.home import Home, replace_file
 from bibank.model.event import Cursor
+from bibank.store.jsonl.files import sync_directory
 
 _MAX_BYTES = 4096
 """A cursor file has some 300 bytes."""
@@ -181,6 +182,7 @@ class CursorFile:
         """Delete the file, if there is one; `StoreUnavailable`."""
         try:
             self.path.unlink(missing_ok=True)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise StoreUnavailable(f"cannot delete {self.path}: {error.strerror}") from error
 

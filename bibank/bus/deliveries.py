@@ -6,17 +6,24 @@ Each takes the steps of one mailbox. Whatever a subscriber raises stays here.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
+from weakref import ref
+
+import attrs
 
 from bibank.bus.mailbox import Mailbox
 from bibank.bus.protocol import Delivery
 from bibank.bus.recipient import Recipient, at_once
 from bibank.bus.status import SubscriberState, SubscriberStatus
 from bibank.bus.steps import Do, Handle, Step, Wait
-from bibank.errors import ConfigurationError
+from bibank.errors import ConfigurationError, StoreUnavailable
 from bibank.model.event import Cursor, EntryCommitted, LedgerEvent
+
+JOIN_SECONDS = 0.05
+"""How often somebody who waits looks again at what no bell tells."""
 
 
 class Deliverer(Protocol):
@@ -26,6 +33,9 @@ class Deliverer(Protocol):
     mailbox: Mailbox
     waiting: bool
     """Whether it has to be woken; reset by whoever wakes it. Set before a last look, so no wake is lost."""
+
+    def start(self) -> None:
+        """Begin; `StoreUnavailable` where there is nothing to deliver with."""
 
     def wake(self) -> None:
         """Let it look again. Never waits, never raises."""
@@ -37,6 +47,21 @@ class Deliverer(Protocol):
     def alive(self) -> bool:
         """Whether somebody delivers."""
 
+    @property
+    def is_left(self) -> bool:
+        """Whether who delivered has gone away by a way of its own: a loop that ended."""
+
+
+@attrs.frozen(eq=False)
+class _Turn:
+    """Whose turn it is to pump. It lasts as long as the call that holds it, however that ends."""
+
+    thread: int
+
+
+def _nobody() -> None:
+    """Hold no turn."""
+
 
 class PumpDelivery:
     """Delivers when somebody pumps, in their thread."""
@@ -44,36 +69,45 @@ class PumpDelivery:
     delivery: Delivery = "pump"
     waiting = False
     alive = True
+    is_left = False
 
     def __init__(self, mailbox: Mailbox, recipient: Recipient) -> None:
         self.mailbox = mailbox
         self._recipient = recipient
-        self._taken: dict[str, object] = {}
-        """Whose turn it is. An entry is made and found in one step, so an interrupt leaves none behind."""
+        self._lock = threading.Lock()
+        self._holder: Callable[[], _Turn | None] = _nobody
         self._free = threading.Event()
-        self._free.set()
-        self._pumping: int | None = None
+
+    def start(self) -> None:
+        """Nothing is to begin before somebody pumps."""
 
     def pump(self, limit: int | None) -> int:
         """Deliver what is there, at most so many events; give their number.
 
         Stops at a failure, which is tried again next time. What another thread is pumping is left to it.
         """
-        if self._pumping == threading.get_ident():
-            raise ConfigurationError("a subscriber may not pump the bus that tells it")
-        turn = object()
+        turn = _Turn(threading.get_ident())
+        holder = self._take_turn(turn)
+        if holder is not turn:
+            if holder.thread == turn.thread:
+                raise ConfigurationError("a subscriber may not pump the bus that tells it")
+            return 0
         try:
-            if self._taken.setdefault("by", turn) is not turn:
-                return 0
-            self._free.clear()
-            self._pumping = threading.get_ident()
             self.mailbox.hurry()
             return self._deliver(limit)
         finally:
-            if self._taken.get("by") is turn:
-                self._pumping = None
-                self._taken.clear()
-                self._free.set()
+            self._holder = _nobody
+            self._free.set()
+
+    def _take_turn(self, turn: _Turn) -> _Turn:
+        """Take the turn where nobody has it; give who has it now."""
+        with self._lock:
+            holder = self._holder()
+            if holder is not None:
+                return holder
+            self._free.clear()
+            self._holder = ref(turn)
+            return turn
 
     def _deliver(self, limit: int | None) -> int:
         mailbox, done = self.mailbox, 0
@@ -109,8 +143,13 @@ class PumpDelivery:
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for another thread that is pumping."""
-        if self._pumping != threading.get_ident():
-            self._free.wait(timeout_seconds)
+        end = time.monotonic() + timeout_seconds
+        while (holder := self._holder()) is not None and holder.thread != threading.get_ident():
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            del holder  # it would hold the turn
+            self._free.wait(min(left, JOIN_SECONDS))
 
 
 def _comes_after(event: LedgerEvent, sequence: int) -> bool:
@@ -121,6 +160,7 @@ class ThreadDelivery:
     """Delivers in a thread of its own, which ends with the process if nothing ends it before."""
 
     delivery: Delivery = "thread"
+    is_left = False
 
     def __init__(self, mailbox: Mailbox, recipient: Recipient, rested: Callable[[], None]) -> None:
         self.mailbox = mailbox
@@ -132,7 +172,13 @@ class ThreadDelivery:
         self._thread = threading.Thread(
             target=self._run, name=f"bibank subscriber {mailbox.name}", daemon=True
         )
-        self._thread.start()
+
+    def start(self) -> None:
+        """Start the thread; `StoreUnavailable` where none can be made."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise StoreUnavailable(f"no thread can be started to deliver: {error}") from error
 
     @property
     def alive(self) -> bool:
@@ -150,14 +196,27 @@ class ThreadDelivery:
             self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        while (step := self.mailbox.step()) is not Do.STOP:
-            try:
-                self._take(step)
-            except BaseException as error:  # noqa: BLE001 - whatever a subscriber raises is its own affair
-                self.mailbox.busy = False
-                self.mailbox.failed(error)
-        self.mailbox.save()
-        self._rested()
+        mailbox = self.mailbox
+        try:
+            while True:
+                try:
+                    step = mailbox.step()
+                    if step is Do.STOP:
+                        break
+                    self._take(step)
+                except BaseException as error:  # noqa: BLE001 - whatever a subscriber raises is its own affair
+                    self._failed(error)
+            mailbox.save()
+        finally:
+            mailbox.stopped = True
+            self._rested()
+
+    def _failed(self, error: BaseException) -> None:
+        self.waiting = self.mailbox.busy = False
+        try:
+            self.mailbox.failed(error)
+        except Exception:  # noqa: BLE001 - out of memory, say: a moment later there may be some
+            self._latch.acquire(timeout=JOIN_SECONDS)
 
     def _take(self, step: Step) -> None:
         mailbox = self.mailbox

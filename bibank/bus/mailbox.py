@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from typing import Literal, TypeAlias
 
@@ -158,10 +159,10 @@ class Mailbox:
             return Do.SAVE
         return self._wait() if event is None else Handle(event)
 
-    def _wait(self, seconds: float = LOOK_SECONDS) -> Wait:
-        """Wait for so long, or until the cursor is to be saved."""
+    def _wait(self, *pauses: float) -> Wait:
+        """Wait until a pause is over, or the cursor is to be saved."""
         left = self._saving.seconds_left
-        return Wait(min(seconds, LOOK_SECONDS, LOOK_SECONDS if left is None else left))
+        return Wait(min((LOOK_SECONDS, *pauses, *(() if left is None else (left,)))))
 
     @property
     def cursor(self) -> Cursor:
@@ -267,7 +268,8 @@ class Mailbox:
         self._retry_at = self._clock() + self._retry.seconds_after(self.attempts)
         # Its transaction may have been committed all the same; in a replay its cursor says nothing of that.
         self._wants_cursor = self._keeps_cursor and self._replay is None
-        logger.info(
+        self._log(
+            logging.INFO,
             "the subscriber %s raised %s behind line %d, attempt %d of %d",
             self.name,
             type(error).__name__,
@@ -313,12 +315,17 @@ class Mailbox:
         self.last_error = _told(error)
         self.parked = True
         self._saving.hurry()
-        logger.warning(
+        self._log(
+            logging.WARNING,
             "the subscriber %s is parked behind line %d: %s",
             self.name,
             self.position.sequence,
             type(error).__name__,
         )
+
+    def _log(self, level: int, message: str, *arguments: object) -> None:
+        with suppress(Exception):  # a handler of the host's that raises is no affair of a delivery
+            logger.log(level, message, *arguments)
 
     def resume(self) -> None:
         """Try again at once, as often as at first."""
@@ -353,16 +360,18 @@ class Mailbox:
             self._rewind = _Rewind(cursor=cursor, from_sequence=from_sequence, until_sequence=until_sequence)
 
     def _go_back(self) -> None:
-        with self._saving.lock:
-            rewind, self._rewind = self._rewind, None
-            assert rewind is not None
-            self.position = min(rewind.cursor, self.position, key=_place)
+        rewind = self._rewind
+        assert rewind is not None
+        self.position = min(rewind.cursor, self.position, key=_place)
         if not isinstance(self._in_hand, ChainVerified):  # which stands in no journal
             self._in_hand = None
         self._wants_cursor = False
         self._page.clear()
         self.attempts = 0
         self._replay = _Replay(from_sequence=rewind.from_sequence, until_sequence=rewind.until_sequence)
+        with self._saving.lock:
+            if self._rewind is rewind:  # last, so that an interrupt before leaves it to be begun again
+                self._rewind = None
 
     def has_reached(self, sequence: int) -> bool:
         """Tell whether the subscriber is done with a line, and with a replay that was asked for."""
@@ -371,10 +380,10 @@ class Mailbox:
 
     # ------------------------------------------------------------------ the cursor
 
-    def keep(self, cursor: Cursor) -> None:
-        """Save a first cursor, which has to succeed; `StoreUnavailable`."""
+    def keep(self) -> None:
+        """Save where it begins, which has to succeed; `StoreUnavailable`."""
         with self._saving.lock:
-            self._saving.write(cursor, parked=None)
+            self._saving.write(self.position, parked=None)
 
     def save(self) -> None:
         """Save how far the subscriber has come. What cannot be saved now is saved later, or told again."""
@@ -398,6 +407,11 @@ class Mailbox:
     @property
     def _keeps_cursor(self) -> bool:
         return self._saving.kept_by is KeptBy.SUBSCRIBER
+
+    def abandon(self) -> None:
+        """Take back what `keep` did, because nobody will deliver."""
+        self.stopped = True
+        self._saving.abandon()
 
     def end(self) -> None:
         """Deliver no more, and save the cursor for the last time."""

@@ -35,6 +35,8 @@ class Recipient:
             raise InvalidType(
                 f"a subscriber has a name and handle(event), or is a function, not {excerpt(subscriber)}"
             )
+        if any(kind(handle) for kind in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+            raise InvalidType("a subscriber that yields would never run; handle(event) returns")
         if name is None:
             name = getattr(subscriber, "name" if handle is not subscriber else "__name__", None)
             if name is None:

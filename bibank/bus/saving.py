@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
-from threading import Lock
+from threading import RLock
 from typing import TypeAlias
 
 from bibank.bus.cursor_files import CursorFile, SavedCursor
@@ -49,14 +50,21 @@ class CursorSaving:
         clock: Clock = time.monotonic,
     ) -> None:
         self.kept_by = kept_by
-        self.lock = Lock()
-        """Held while the file is written, and by who changes what will be."""
+        self.lock = RLock()
+        """Held while the file is written, and by who changes what will be. A signal handler may come in
+        between, in the same thread: what it writes is older or newer, and either will do to go on from."""
         self._name = name
         self._ledger_id = ledger_id
         self._file = file
         self._clock = clock
-        self._is_waiting = False
+        self._is_new = file is not None and kept_by is KeptBy.BUS and not file.path.exists()
+        self._moves = self._saved_moves = 0
+        """How often the cursor has moved, and how often it had when it was saved."""
         self._saved_at = clock()
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._moves != self._saved_moves
 
     @property
     def _writes(self) -> bool:
@@ -64,7 +72,8 @@ class CursorSaving:
 
     def note(self) -> None:
         """Say that the cursor has moved."""
-        self._is_waiting = self._writes
+        if self._writes:
+            self._moves += 1
 
     def hurry(self) -> None:
         """Say that there is something to be seen from elsewhere, so that it is saved at once."""
@@ -94,18 +103,28 @@ class CursorSaving:
             self._saved_at = self._clock()
             if not self._is_waiting or not self._writes:
                 return None
-            self._is_waiting = False
+            moves = self._moves
             try:
                 self.write(cursor(), parked=parked)
+                self._saved_moves = moves
             except StoreError as error:
-                self._is_waiting = True
-                logger.warning("the cursor of the subscriber %s could not be saved: %s", self._name, error)
+                with suppress(Exception):  # a handler of the host's that raises is no affair of a delivery
+                    logger.warning(
+                        "the cursor of the subscriber %s could not be saved: %s", self._name, error
+                    )
                 return error
             return None
 
     def give_up(self) -> None:
         """Save nothing more: the file may be another bus's."""
-        self._is_waiting = False
+        self._saved_moves = self._moves
+
+    def abandon(self) -> None:
+        """Let go of the name, and take away a file that was not there before."""
+        with self.lock, suppress(StoreError):
+            if self._is_new and self._file is not None:
+                self._file.delete()
+        self.end()
 
     def end(self) -> None:
         """Let another bus have the name. Twice is harmless."""
@@ -116,5 +135,5 @@ class CursorSaving:
 
     def disown(self) -> None:
         """In a forked child: the lock may be held by a thread that is not here."""
-        self.lock = Lock()
+        self.lock = RLock()
         self.end()

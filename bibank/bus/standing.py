@@ -11,7 +11,7 @@ import attrs
 
 from bibank.bus.cursor_files import lock_path, read_cursor_file, saved_cursors
 from bibank.bus.protocol import EventSource
-from bibank.errors import CursorMismatch, UnknownSequence
+from bibank.errors import CursorMismatch, StoreUnavailable, UnknownSequence
 from bibank.home import Home
 
 
@@ -63,7 +63,7 @@ def _standing(path: Path, source: EventSource) -> CursorStanding:
     except UnknownSequence:
         reason = f"it is ahead of the journal, which ends at line {source.head.sequence}"
         return CursorStanding(name=path.stem, state=CursorState.REFUSED, reason=reason)
-    except CursorMismatch as error:
+    except (CursorMismatch, StoreUnavailable) as error:
         return CursorStanding(name=path.stem, state=CursorState.REFUSED, reason=str(error))
     if saved.parked is not None:
         state = CursorState.PARKED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 
 import attrs
@@ -12,6 +11,9 @@ from bibank.errors import InvalidType, InvalidValue, excerpt
 
 MAX_RETRY_SECONDS = 86_400.0
 """A day: whoever waits longer wants to be parked."""
+
+MAX_FACTOR = 1_000_000.0
+"""With more, the second pause is the longest one anyway."""
 
 MAX_ATTEMPTS = 1_000_000
 """Some months of trying at the default pace."""
@@ -55,8 +57,8 @@ def _check_seconds(value: object) -> float:
 def _check_factor(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidType(f"a factor is a number, not {excerpt(value)}")
-    if not math.isfinite(value) or value < 1:
-        raise InvalidValue(f"a factor is 1 or more, not {excerpt(value)}")
+    if not 1 <= value <= MAX_FACTOR:
+        raise InvalidValue(f"a factor is 1 to {MAX_FACTOR:.0f}, not {excerpt(value)}")
     return float(value)
 
 

@@ -1,4 +1,4 @@
-"""Delivery by a task in an asyncio loop; the store is read, and cursors are saved, in the loop's threads."""
+"""Delivery by a task in an asyncio loop; the store is read, and cursors are saved, in threads beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bibank.bus.mailbox import Mailbox
 from bibank.bus.protocol import Delivery
 from bibank.bus.recipient import Call, Recipient
 from bibank.bus.steps import Do, Handle, Step, Wait
-from bibank.errors import ConfigurationError
+from bibank.errors import ConfigurationError, StoreUnavailable
 from bibank.model.event import LedgerEvent
 
 _TURNS = 32
@@ -21,30 +21,41 @@ _TURNS = 32
 
 
 class TaskDelivery:
-    """Delivers in a task of the loop that runs when it is made; `ConfigurationError` where none does."""
+    """Delivers in a task of a loop."""
 
     delivery: Delivery = "task"
 
-    def __init__(self, mailbox: Mailbox, recipient: Recipient, rested: Callable[[], None]) -> None:
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise ConfigurationError(
-                "delivery='task' needs a running asyncio loop: subscribe in it, or use another delivery"
-            ) from None
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        recipient: Recipient,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        rested: Callable[[], None],
+    ) -> None:
         self.mailbox = mailbox
         self.waiting = False
+        self._loop = loop
         self._recipient = recipient
         self._rested = rested
         self._bell = asyncio.Event()
         self._ended = threading.Event()
-        self._task = self._loop.create_task(self._run(), name=f"bibank subscriber {mailbox.name}")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Make the task."""
+        self._task = self._loop.create_task(self._run(), name=f"bibank subscriber {self.mailbox.name}")
         self._task.add_done_callback(_seen)
 
     @property
     def alive(self) -> bool:
         """Whether the task runs, in a loop that does."""
-        return not self._task.done() and not self._loop.is_closed()
+        return self._task is not None and not self.is_left
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the task has ended, or its loop."""
+        return self._ended.is_set() or self._loop.is_closed()
 
     def wake(self) -> None:
         """Ring the bell of the task; a loop that is closed delivers no more."""
@@ -60,23 +71,36 @@ class TaskDelivery:
         except RuntimeError:
             is_ours = False
         if is_ours:
-            if asyncio.current_task() is not self._task:
+            if self._task is not None and asyncio.current_task() is not self._task:
                 self._task.cancel()
-        elif self._loop.is_running() and not self._ended.wait(timeout_seconds):
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._task.cancel)
+            return
+        if self._task is None or not self._loop.is_running() or self._ended.wait(timeout_seconds):
+            return
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def _run(self) -> None:
-        told = 0
+        mailbox, told = self.mailbox, 0
         try:
-            while (step := await self._next()) is not Do.STOP:
-                await self._take(step)
+            while True:
+                try:
+                    step = await self._next()
+                    if step is Do.STOP:
+                        break
+                    await self._take(step)
+                except BaseException as error:  # whatever a subscriber raises is its own affair
+                    if _ends(error):
+                        raise
+                    mailbox.failed(error)
+                finally:
+                    mailbox.busy = False
                 told += 1
                 if told % _TURNS == 0:
                     await asyncio.sleep(0)
-            await asyncio.to_thread(self.mailbox.save)
+            with suppress(StoreUnavailable):  # who ends the subscription saves as well
+                await _apart(mailbox.save)
         finally:
-            self.mailbox.stopped = True
+            mailbox.stopped = True
             self._ended.set()
             self._rested()
 
@@ -88,34 +112,65 @@ class TaskDelivery:
             if isinstance(step := self.mailbox.step(), Wait):
                 self._rested()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), step.seconds)
+                    # Not `wait_for`: before Python 3.12 it drops a cancellation that comes with the bell.
+                    async with asyncio.timeout(step.seconds):
+                        await self._bell.wait()
             self.waiting = False
         return step
 
     async def _take(self, step: Step) -> None:
         mailbox = self.mailbox
-        if step is Do.FETCH:
-            await asyncio.to_thread(mailbox.fetch)
-        elif step is Do.SAVE:
-            await asyncio.to_thread(mailbox.save)
-        else:
-            mailbox.busy = True
-            try:
-                if isinstance(step, Handle):
-                    await self._tell(step.event)
-                    mailbox.done()
-                else:
-                    mailbox.loaded(as_cursor(await _awaited(self._recipient.load)))
-            except BaseException as error:  # whatever a subscriber raises is its own affair
-                if _ends(error):
-                    raise
-                mailbox.failed(error)
-            finally:
-                mailbox.busy = False
+        match step:
+            case Handle():
+                mailbox.busy = True
+                await self._tell(step.event)
+                mailbox.done()
+            case Do.LOAD:
+                mailbox.loaded(as_cursor(await _awaited(self._recipient.load)))
+            case Do.FETCH:
+                await _apart(mailbox.fetch)
+            case Do.SAVE:
+                await _apart(mailbox.save)
+            case Wait() | Do.STOP:
+                pass
 
     async def _tell(self, event: LedgerEvent) -> None:
         for call in self._recipient.calls(event):
             await _awaited(call)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Give the loop that runs in this thread; `ConfigurationError` where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "delivery='task' needs a running asyncio loop: subscribe in it, or use another delivery"
+        ) from None
+
+
+async def _apart(work: Callable[[], None]) -> None:
+    """Do work that waits for the disk in a thread: the loop's pool is the host's, and may be full."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(_finish, done)
+
+    try:
+        threading.Thread(target=run, name="bibank subscriber's disk", daemon=True).start()
+    except RuntimeError as error:
+        raise StoreUnavailable(f"no thread can be started to read or save: {error}") from error
+    await done
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 async def _awaited(call: Call) -> object:
