@@ -30,7 +30,10 @@ class Beginning:
 
     def mailbox(self, recipient: Recipient, after_sequence: int | None, retry: Retry) -> Mailbox:
         """Make the mailbox of a subscriber, and hold its name where there is a home."""
-        start = Cursor.at(self._ring.head) if after_sequence is None else self.cursor_at(after_sequence)
+        if after_sequence is not None:
+            start = self.cursor_at(after_sequence)
+        else:  # one that keeps its cursor and has none has done nothing yet, however often it was started
+            start = Cursor() if recipient.keeps_cursor else Cursor.at(self._ring.head)
         if self._home is None:
             if not recipient.keeps_cursor:
                 start = self._left.get(recipient.name, start)

@@ -113,8 +113,8 @@ class EventBus:
         `delivery` is `"pump"`, in the thread that calls :meth:`pump`; `"thread"`, in one of its own; or
         `"task"`, in the running asyncio loop. Unless given it is by task for async ones, by pump for all
         others. `name` is that of the subscriber or function, unless given; the cursor is kept under it, in
-        the home where there is one. One that has no cursor yet begins behind the line `after_sequence`, or
-        behind the last one.
+        the home where there is one. One without a cursor yet begins behind the line `after_sequence`: unless
+        given, behind the last line, and a `CursorKeeper` before the first.
 
         Raises `SubscriberExists`, `SubscriberBusy`, `CursorMismatch`, `UnknownSequence`, other `InvalidInput`
         kinds, `ConfigurationError` where the delivery does not fit, `StoreUnavailable`.

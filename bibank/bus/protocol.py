@@ -70,7 +70,8 @@ class CursorKeeper(Protocol):
     """What a subscriber may have besides: it keeps its cursor itself, in the transaction of its own work.
 
     It saves `event.cursor` when it handles an `EntryCommitted`. The bus keeps no cursor for it, and asks
-    for the one that was saved before the first event, and again after each failure.
+    for the one that was saved before the first event, and again after each failure. As long as it has saved
+    none it begins before the first line, or where `after_sequence` says.
     """
 
     def load_cursor(self) -> Awaitable[Cursor | None] | Cursor | None:

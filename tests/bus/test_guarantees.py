@@ -291,13 +291,24 @@ def test_what_was_not_committed_is_not_told(ledger: bb.Ledger) -> None:
 def test_a_keeper_is_told_each_entry_once(ledger: bb.Ledger) -> None:
     """Who keeps its cursor with its work is asked for it after each failure: done is done."""
     keeper = Keeper(before={4: failures(1)}, after={3: failures(1), 5: failures(1)})
-    ledger.bus.subscribe(keeper)
+    ledger.bus.subscribe(keeper, after_sequence=2)
     deposit(ledger, 4)
     for _ in range(6):
         ledger.bus.pump()
     assert keeper.sequences == [3, 4, 5, 6]
     assert all_told(keeper.tried) == ["3", "4", "4", "5", "6"]
     assert keeper.asked >= 4
+
+
+def test_a_keeper_that_has_saved_nothing_begins_at_the_first_line(ledger: bb.Ledger) -> None:
+    """However often it was started in between: what came before its first transaction is not lost."""
+    ledger.bus.subscribe(Keeper())
+    deposit(ledger, 2)
+    ledger.bus.unsubscribe("keeper")
+    keeper = Keeper()
+    ledger.bus.subscribe(keeper)
+    ledger.bus.pump()
+    assert keeper.sequences == [1, 3, 4]
 
 
 def test_a_pump_ends_though_each_event_is_answered_by_a_commit(ledger: bb.Ledger) -> None:

@@ -42,7 +42,7 @@ def test_a_cursor_ahead_of_a_reader_waits_for_it(
 ) -> None:
     """A reader lags by nature: who was told more by the writer is no stranger, and hears what comes after."""
     ear = kind()
-    ledger.bus.subscribe(ear)
+    ledger.bus.subscribe(ear, after_sequence=2)
     deposit(ledger, 2)
     ledger.bus.pump()
     ledger.bus.unsubscribe(ear.name)

@@ -15,14 +15,17 @@ from bibank import drafts
 from bibank.batch import Item
 from bibank.bus.bus import EventBus
 from tests.bus.ears import Keeper, Planted, Replayed, small_ring, told
+from tests.properties.bus_audience import GUESTS, Audience
 from tests.properties.bus_oracle import ATTEMPTS, Desk, Interrupted, Office
-from tests.store.journals import SIGNER, StillClock
+from tests.properties.bus_twin import Do, Twin
+from tests.store.journals import SIGNER, StillClock, counted_bytes
 
 NAMES = ("one", "two", "keeper")
 RING_LINES = 4
 INTERRUPTS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 _names = st.sampled_from(NAMES)
+_guests = st.sampled_from(sorted(GUESTS))
 _anybody = st.one_of(st.none(), _names)
 _few = st.integers(1, 6)
 _limits = st.one_of(st.none(), st.none(), st.integers(0, 5))
@@ -45,6 +48,10 @@ _STEPS: dict[str, tuple[int, tuple[st.SearchStrategy[object], ...]]] = {
     "trouble": (4, (_names, st.integers(0, 3), st.lists(_hows, min_size=1, max_size=5))),
     "resume": (1, (_names,)),
     "replay": (2, (_anybody, st.floats(0, 1))),
+    "hold": (2, (_guests,)),
+    "let": (1, (_guests,)),
+    "shake": (1, (_guests, st.integers(1, 3))),
+    "settle": (1, ()),
     "reopen": (1, ()),
     "killed": (1, ()),
 }
@@ -96,12 +103,20 @@ class Run:
         self._seen: dict[str, float] = {}
         """When each was pumped last."""
         self.ledger = bb.Ledger.create(
-            self._home, opening={"USDT": "1000"}, clock=StillClock(), signer=SIGNER, durability="none"
+            self._home,
+            opening={"USDT": "1000"},
+            clock=StillClock(),
+            entropy=counted_bytes,
+            signer=SIGNER,
+            durability="none",
         )
+        self._twin = Twin()
+        self._audience = Audience()
         self._new_bus()
         self.office.commit(entries=1, records=1)
         for name in NAMES:
             self._subscribe(name, 0.0)
+        self._audience.attach(self.ledger.bus)
 
     @property
     def _home(self) -> Path:
@@ -120,7 +135,7 @@ class Run:
     def compare(self) -> None:
         """Demand that everyone stands where the model says."""
         assert self.ledger.head.sequence == self.office.head
-        rows = {row.name: row for row in self.ledger.bus.status()}
+        rows = {row.name: row for row in self.ledger.bus.status() if row.name not in GUESTS}
         assert set(rows) == set(self.office.desks)
         for name, desk in self.office.desks.items():
             row = rows[name]
@@ -130,39 +145,38 @@ class Run:
 
     # ------------------------------------------------------------------ commits
 
+    def _do(self, do: Do, *, entries: int = 0, records: int = 0) -> None:
+        """Commit, with the same outcome as where nobody listens."""
+        self._twin.both(self.ledger, do)
+        self.office.commit(entries=entries, records=records)
+
     def _commit(self, count: int) -> None:
         for _ in range(count):
-            self.ledger.deposit("ALICE", "1 USDT", correlation_id="r")
-        self.office.commit(entries=count)
+            self._do(lambda ledger: ledger.deposit("ALICE", "1 USDT", correlation_id="r"), entries=1)
 
     def _batch(self, count: int) -> None:
-        self.ledger.commit_batch([self._draft()] * count)
-        self.office.commit(entries=count)
+        self._do(lambda ledger: ledger.commit_batch([self._draft()] * count), entries=count)
 
     def _each(self, count: int) -> None:
         refused = drafts.transfer("NOBODY", "ALICE", "1 USDT", correlation_id="r")
         items: list[Item] = [self._draft(), refused, [self._draft()] * count]
-        self.ledger.commit_each(items)
-        self.office.commit(entries=1 + count)
+        self._do(lambda ledger: ledger.commit_each(items), entries=1 + count)
 
     def _long(self) -> None:
-        self.ledger.deposit(
-            "ALICE", "1 USDT", correlation_id="r", metadata={"a": "x" * 3_000, "b": "x" * 3_000}
+        text = {"a": "x" * 3_000, "b": "x" * 3_000}
+        self._do(
+            lambda ledger: ledger.deposit("ALICE", "1 USDT", correlation_id="r", metadata=text), entries=1
         )
-        self.office.commit(entries=1)
 
     def _refused(self) -> None:
-        try:
-            self.ledger.transfer("NOBODY", "ALICE", "1 USDT", correlation_id="r")
-        except bb.InsufficientBalance:
-            return
-        raise AssertionError("nobody has money")
+        self._do(lambda ledger: ledger.transfer("NOBODY", "ALICE", "1 USDT", correlation_id="r"))
 
     def _record(self) -> None:
         self._frozen += 1
         account = bb.AccountKey(f"LIAB:USER:F{self._frozen}:USDT:AVAILABLE")
-        self.ledger.governance.freeze(account, reason="a test", correlation_id="r")
-        self.office.commit(records=1)
+        self._do(
+            lambda ledger: ledger.governance.freeze(account, reason="a test", correlation_id="r"), records=1
+        )
 
     @staticmethod
     def _draft() -> bb.UnsignedEntry:
@@ -186,7 +200,8 @@ class Run:
         desk.replay = desk.wanted = None
         start = self.office.head if after is None else after
         if desk.keeps:
-            desk.done = start if desk.kept is None else desk.kept
+            begun = 0 if after is None else after
+            desk.done = begun if desk.kept is None else desk.kept
         elif desk.places:
             (row,) = (row for row in self.ledger.bus.status() if row.name == name)
             assert row.sequence in desk.places, (
@@ -285,6 +300,22 @@ class Run:
         for desk in self.office.desks.values() if name is None else [self.office.desks[name]]:
             self.office.replay_from(desk, line)
 
+    # ------------------------------------------------------------------ those told beside the history
+
+    def _hold(self, name: str) -> None:
+        self._audience.block(name)
+
+    def _let(self, name: str) -> None:
+        self._audience.release(name)
+
+    def _shake(self, name: str, count: int) -> None:
+        """Fail, and in a thread even raise what would end one."""
+        kinds = (Planted, SystemExit, KeyboardInterrupt) if name == "hand" else (Planted, TimeoutError)
+        self._audience.trouble(name, [kinds[number % len(kinds)]("shaken") for number in range(count)])
+
+    def _settle(self) -> None:
+        self._audience.settle(self.ledger.bus, self.office.entries)
+
     # ------------------------------------------------------------------ time and restarts
 
     def _tick(self, seconds: float) -> None:
@@ -293,7 +324,7 @@ class Run:
     def _reopen(self) -> None:
         for desk in self.office.desks.values():
             desk.is_saved()
-        self.ledger.close()
+        self.stop()
         self._open_again()
 
     def _killed(self) -> None:
@@ -301,7 +332,7 @@ class Run:
         before = self._home
         self._homes += 1
         shutil.copytree(before, self._home)
-        self.ledger.close()
+        self.stop()
         shutil.rmtree(before)
         self._open_again()
 
@@ -312,6 +343,12 @@ class Run:
         self._new_bus()
         for name in names:
             self._subscribe(name, None)
+        self._audience.attach(self.ledger.bus)
+
+    def stop(self) -> None:
+        """Close the ledger; nobody waits for who stands still."""
+        self._audience.die(self.ledger.bus, self.office.entries)
+        self.ledger.close()
 
     # ------------------------------------------------------------------ the end
 
@@ -329,7 +366,8 @@ class Run:
                 assert heard >= set(self.office.behind(begun)), (
                     "at least once, everything since it first came"
                 )
-        self.ledger.close()
+        self._settle()
+        self._twin.compare(self.ledger)
 
 
 def _error(how: str, number: int) -> BaseException:
