@@ -8,6 +8,7 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
+from bibank.aio import submissions
 from bibank.aio.submissions import Raised, Returned, result_of
 from bibank.errors import ConfigurationError, StoreUnavailable
 from bibank.ledger import Ledger
@@ -58,12 +59,13 @@ class LedgerOpening(Generic[L]):
         self._is_used = True
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Returned[Ledger] | Raised] = loop.create_future()
+        thread = Thread(target=self._run, args=(loop, future), name="bibank-open")
         try:
-            Thread(target=self._run, args=(loop, future), name="bibank-open").start()
+            thread.start()
         except RuntimeError as cause:
             raise StoreUnavailable(f"no thread could be started: {cause}") from cause
         try:
-            outcome = await future
+            outcome = await _told(future, thread)
         except BaseException:
             self._abandon()
             raise
@@ -75,8 +77,10 @@ class LedgerOpening(Generic[L]):
         outcome: Returned[Ledger] | Raised
         try:
             outcome = Returned(self._open_it())
-        except BaseException as error:  # noqa: BLE001 - it is raised to whoever waits
+        except Exception as error:  # noqa: BLE001 - it is raised to whoever waits
             outcome = Raised(error)
+        except BaseException as cause:  # noqa: BLE001 - what ends a thread is not to end who waits for it
+            outcome = Raised(_stopped(cause))
         with self._lock:
             if isinstance(outcome, Returned):
                 self._opened = outcome.value
@@ -97,6 +101,24 @@ class LedgerOpening(Generic[L]):
             opened = self._opened
         if opened is not None:
             Thread(target=opened.close, name="bibank-open").start()
+
+
+async def _told(
+    future: asyncio.Future[Returned[Ledger] | Raised], thread: Thread
+) -> Returned[Ledger] | Raised:
+    """Give what a thread tells; `StoreUnavailable` when it was killed before."""
+    while thread.is_alive() and not future.done():
+        await asyncio.wait([future], timeout=submissions.LOOK_SECONDS)
+    await asyncio.sleep(0)  # what it told before it ended is in the queue of the loop
+    if not future.done():
+        raise _stopped(None)
+    return future.result()
+
+
+def _stopped(cause: BaseException | None) -> StoreUnavailable:
+    stopped = StoreUnavailable("the thread that opens the ledger was stopped; open it again")
+    stopped.__cause__ = cause
+    return stopped
 
 
 def _set(future: asyncio.Future[Returned[Ledger] | Raised], outcome: Returned[Ledger] | Raised) -> None:

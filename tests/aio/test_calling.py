@@ -196,7 +196,8 @@ def test_snapshots_are_made_beside_commits(tmp_path: Path) -> None:
             await asyncio.gather(*(ledger.deposit("A", "1 USDT", correlation_id="r") for _ in range(60)))
         making = ledger._submissions._tending
         assert making is not None
-        await asyncio.wrap_future(making)
+        assert making.future is not None
+        await asyncio.wrap_future(making.future)
         assert list((tmp_path / "home" / "snapshots").iterdir()) != []
         await ledger.close()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 import bibank as bb
+from bibank.opening import Signing
 from tests.aio.stores import WatchedStore, run, until, watched
-from tests.store.journals import transfer
+from tests.store.journals import SIGNER, transfer
 
 EACH_TURN = 16
 """So many turns are tried one by one: more than there are steps before the thread has the commit."""
+
+HOME_TURNS = (0, 1, 2, 3, 4, 5, 6, 8, 16, 64)
+"""The turns that are tried where each commit waits for a disk."""
 
 Commit = Callable[[bb.AsyncLedger, str], Awaitable[object]]
 
@@ -80,6 +85,34 @@ def test_cancelled_at_every_turn_of_the_loop(commit: Commit, beside: int) -> Non
                 step = step + 1 if step < EACH_TURN else 2 * step  # there it only waits for the thread
             assert step > 3
             assert (await ledger.audit()).head == ledger.head
+
+    run(main)
+
+
+@pytest.mark.parametrize("signing", ["entry", "group"])
+@pytest.mark.parametrize("commit", [one, batch])
+def test_cancelled_at_every_turn_in_a_signed_home(commit: Commit, signing: Signing, tmp_path: Path) -> None:
+    """The same with signatures, files and syncs; and whoever opens the home afterwards finds the same."""
+    keys = [f"k{step}" for step in HOME_TURNS]
+
+    async def main() -> None:
+        ledger = await bb.AsyncLedger.create(
+            tmp_path / "home", opening={"USDT": "1"}, signer=SIGNER, signing=signing
+        )
+        async with ledger:
+            await ledger.deposit("ALICE", "100 USDT", correlation_id="first")
+            await ledger.transfer("ALICE", "BOB", "1 USDT", correlation_id="first")
+            before, found = ledger.head.sequence, []
+            for step, key in zip(HOME_TURNS, keys, strict=True):
+                beside = asyncio.ensure_future(one(ledger, f"{key}-beside"))
+                await cancelled_at(step, commit(ledger, key))
+                await beside
+                found.append(await _again(commit, ledger, key))
+            assert ledger.head.sequence == before + len(keys) * ((3 if commit is batch else 1) + 1)
+            assert (await ledger.audit(level="signatures")).head == ledger.head
+        async with bb.AsyncLedger.open(tmp_path / "home", signer=SIGNER, signing=signing) as ledger:
+            assert [await _again(commit, ledger, key) for key in keys] == found
+            assert (await ledger.audit(level="signatures")).head == ledger.head
 
     run(main)
 

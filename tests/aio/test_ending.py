@@ -17,6 +17,9 @@ import pytest
 import bibank as bb
 from tests.aio.stores import PATIENCE_SECONDS, WatchedStore, run, until, watched
 
+HANGS_SECONDS = PATIENCE_SECONDS - 10
+"""When a program of a test that has not ended is made to say where it is."""
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -83,8 +86,8 @@ def test_close_lets_calls_finish_that_wait_for_a_thread() -> None:
         asked = [asyncio.ensure_future(ledger._submissions.call(read)) for _ in range(9)]
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(ledger.close())
-        threads_of_calls = ledger._submissions._calling
-        while threads_of_calls is not None and not threads_of_calls._shutdown:  # noqa: ASYNC110 - it tells nobody
+        (pool,) = ledger._submissions._calling._pools
+        while not pool._shutdown:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
         gate.set()
         assert [entry.sequence for entry in await asyncio.gather(*asked)] == [1] * 9
@@ -104,6 +107,9 @@ def test_close_twice_at_once_and_again() -> None:
         await asyncio.gather(*(one.close() for one in (ledger, bound, ledger)))
         await ledger.close()
         ledger.sync_ledger.close()
+        refused = await asyncio.gather(*(deposit(ledger) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in refused] == [bb.LedgerClosed] * 3
+        assert len({id(one) for one in refused}) == 3  # each its own: what is raised gathers a trace
         with pytest.raises(bb.LedgerClosed):
             await bound.deposit("A", "1 USDT")
 
@@ -217,8 +223,10 @@ def test_a_loop_that_is_closed_in_the_turn_of_the_submission() -> None:
 def test_an_interrupt_in_the_loop(tmp_path: Path) -> None:
     """Ctrl-C while tasks commit: the program ends, the ledger is closed, and opens again without repair."""
     script = f"""
-import asyncio, os, signal
+import asyncio, faulthandler, os, signal
 import bibank as bb
+
+faulthandler.dump_traceback_later({HANGS_SECONDS}, exit=True)  # where it hangs, if it does
 
 async def main():
     async with bb.AsyncLedger.create({str(tmp_path / "home")!r}, opening={{"USDT": "1"}}) as ledger:
@@ -239,8 +247,9 @@ asyncio.run(main())
         timeout=PATIENCE_SECONDS,
         cwd=ROOT,
     )
-    assert "KeyboardInterrupt" in found.stderr
-    assert found.returncode in {1, -signal.SIGINT, 130}
+    assert "KeyboardInterrupt" in found.stderr, found.stderr
+    assert "Timeout" not in found.stderr, found.stderr
+    assert found.returncode in {1, -signal.SIGINT, 130}, found.stderr
     with bb.Ledger.open(tmp_path / "home") as ledger:
         assert ledger.audit().head == ledger.head
         for n in range(20):
@@ -250,12 +259,14 @@ asyncio.run(main())
 
 def test_a_program_that_never_closes_ends() -> None:
     """Nobody closes the ledger: the interpreter ends all the same, with what was committed committed."""
-    script = """
-import asyncio
+    script = f"""
+import asyncio, faulthandler
 import bibank as bb
 
+faulthandler.dump_traceback_later({HANGS_SECONDS}, exit=True)
+
 async def main():
-    ledger = bb.AsyncLedger.in_memory({"USDT": "1"})
+    ledger = bb.AsyncLedger.in_memory({{"USDT": "1"}})
     await ledger.entries()
     print((await ledger.deposit("A", "1 USDT", correlation_id="r")).sequence)
 
@@ -325,8 +336,13 @@ def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
                 deposit(ledger), deposit(ledger), ledger.entries(), return_exceptions=True
             )
             assert [type(one) for one in found] == [bb.StoreUnavailable] * 3
+            assert len({id(one) for one in found}) == 3
+            called: list[str] = []
+            with pytest.raises(bb.StoreUnavailable):
+                await ledger._submissions.call(lambda: called.append("after it was refused"))
         assert (await deposit(ledger)).sequence == 4
         assert len(await ledger.entries()) == 3
+        assert called == []
         await ledger.close()
 
     run(main)
