@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -122,5 +123,5 @@ def _stopped(cause: BaseException | None) -> StoreUnavailable:
 
 
 def _set(future: asyncio.Future[Returned[Ledger] | Raised], outcome: Returned[Ledger] | Raised) -> None:
-    if not future.done():
+    with suppress(asyncio.InvalidStateError):  # it was cancelled
         future.set_result(outcome)

@@ -146,6 +146,7 @@ class Submissions:
         future: asyncio.Future[Found | Exception] = loop.create_future()
         if not lane.waiting:  # asked for before it is needed: an interrupt in between costs an empty turn
             loop.call_soon(self._hand_over, lane)
+            self._look_later(lane)  # an exception of a signal handler may end that turn
         lane.waiting.append((request, future))
         return future
 
@@ -244,6 +245,7 @@ class Submissions:
     def _look(self, lane: Lane) -> None:
         """Find what was lost with its thread, and look again while something is waited for."""
         lane.is_looking = False
+        self._hand_over(lane)
         self._committing.look()
         self._calling.look()
         with self._lock, suppress(RuntimeError):
@@ -370,16 +372,16 @@ def _call_soon(loop: asyncio.AbstractEventLoop, tell: Callable[[Unpack[A]], obje
 
 
 def _set(future: asyncio.Future[R], outcome: R) -> None:
-    if not future.done():
+    # Not by asking first: a signal handler that cancels the task, as that of asyncio, may come in between.
+    with suppress(asyncio.InvalidStateError):
         future.set_result(outcome)
 
 
 def _give(waiting: list[Waiting], outcomes: Sequence[Found | Exception | None]) -> None:
     """Wake the tasks that wait, in the order in which they asked."""
     for (_, future), outcome in zip(waiting, outcomes, strict=True):
-        if not future.done():
-            assert outcome is not None, "every request has an outcome when it is given back"
-            future.set_result(outcome)
+        assert outcome is not None, "every request has an outcome when it is given back"
+        _set(future, outcome)
 
 
 def _refuse(waiting: list[Waiting], error: Exception) -> None:

@@ -169,7 +169,7 @@ async def _apart(work: Callable[[], None]) -> None:
 
 
 def _finish(done: asyncio.Future[None]) -> None:
-    if not done.done():
+    with suppress(asyncio.InvalidStateError):  # it was cancelled
         done.set_result(None)
 
 

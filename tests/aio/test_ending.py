@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import bibank as bb
+from bibank.aio.submissions import Lane, Submissions
 from tests.aio.stores import PATIENCE_SECONDS, WatchedStore, run, until, watched
 
 HANGS_SECONDS = PATIENCE_SECONDS - 10
@@ -346,3 +347,54 @@ def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
         await ledger.close()
 
     run(main)
+
+
+def test_a_task_that_is_cancelled_while_it_is_told_holds_up_nobody() -> None:
+    """As by the handler of Ctrl-C, which cancels a task between any two steps of the loop's thread."""
+
+    class Sudden(asyncio.Future[object]):
+        """A future that is cancelled whenever somebody asks whether it is done."""
+
+        def done(self) -> bool:
+            self.cancel()
+            return False
+
+    async def main() -> list[object]:
+        async with bb.AsyncLedger.in_memory({"USDT": "1000"}) as ledger:
+            loop = asyncio.get_running_loop()
+            made = loop.create_future
+            first = [Sudden(loop=loop)]
+            loop.create_future = lambda: first.pop() if first else made()  # type: ignore[method-assign]  # planted
+            commits = [ledger.deposit("ALICE", "1 USDT", correlation_id="r") for _ in range(4)]
+            async with asyncio.timeout(20):
+                found = await asyncio.gather(*commits, return_exceptions=True)
+            return [type(one).__name__ for one in found]
+
+    told = asyncio.run(main())
+    assert told[1:] == ["JournalEntry"] * 3
+
+
+def test_a_turn_that_was_ended_by_a_signal_handler_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its tasks submitted is handed over by the next look; nobody waits for ever."""
+    hand_over, calls = Submissions._hand_over, 0
+
+    def interrupted(self: Submissions, lane: Lane) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("raised by a signal handler")
+        hand_over(self, lane)
+
+    monkeypatch.setattr(Submissions, "_hand_over", interrupted)
+    monkeypatch.setattr("bibank.aio.submissions.LOOK_SECONDS", 0.01)
+
+    async def main() -> str:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with bb.AsyncLedger.in_memory({"USDT": "1000"}) as ledger:
+            async with asyncio.timeout(20):
+                await asyncio.gather(
+                    *(ledger.deposit("ALICE", "1 USDT", correlation_id="r") for _ in range(2))
+                )
+            return str(ledger.balance("ALICE", "USDT").available)
+
+    assert asyncio.run(main()) == "2"
