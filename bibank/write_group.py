@@ -58,11 +58,11 @@ class WriteGroup:
         """Whether it is known what became of the group."""
         return self.settled or self.error is not None
 
-    def wait(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+    def wait(self, seconds: float, *, unless: Callable[[], bool]) -> bool:
         """Wait to be called, for so long; not at all when the group is over, or something else is so.
 
-        Who calls looks for a latch after it has changed what is asked here, and who waits leaves one before
-        it asks: so either this sees the change, or the other sees the latch.
+        Says whether somebody called. Who calls looks for a latch after it has changed what is asked here,
+        and who waits leaves one before it asks: so either this sees the change, or the other sees the latch.
         """
         latch = Lock()
         latch.acquire()
@@ -70,6 +70,8 @@ class WriteGroup:
         if self.is_over or unless() or not latch.acquire(timeout=seconds):
             with suppress(ValueError):  # then somebody has just taken it: this thread is called
                 self.waiting.remove(latch)
+                return False
+        return True
 
     def call_one(self) -> bool:
         """Let one of those who wait go on; False when nobody waits."""

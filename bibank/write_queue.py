@@ -5,8 +5,9 @@ queued until then, as its leader; when somebody leads already it waits to be cal
 of those who waited for its group, who calls the next, and the last calls whoever leads next: so each
 thread is woken once, one at a time, and by then the next group holds whatever they have sealed since.
 
-A call may be lost with the thread that should have made it. So nobody waits for one longer than `PATIENCE`:
-then it asks for the lead itself, which is free, or falls free, also when its holder dies.
+A call may be lost with the thread that should have made it. So who waits looks up every `PATIENCE`: when
+its group is over it goes, and when nobody has been at work it asks for the lead itself, which is free, or
+falls free, also when its holder dies. While somebody is at work it waits on, however long a sync takes.
 
 Memory runs ahead of the disk meanwhile. What the store did certainly not take is taken back, with all
 that was sealed on top of it. Whatever else stops a write midway, an interrupt included, poisons.
@@ -43,7 +44,8 @@ from bibank.write_group import WriteGroup
 INTERRUPTED = "a commit was interrupted"
 
 PATIENCE = 0.1
-"""Seconds that a thread waits to be called: longer than a sync takes, short for one whose call was lost."""
+"""Seconds after which a thread that waits to be called looks whether it still has to: short for one whose
+call was lost, and long beside what looking costs. A sync may take longer."""
 
 
 class WriteQueue:
@@ -78,6 +80,8 @@ class WriteQueue:
         self.lead = RLock()
         self.led = False
         """A hint, and no lock: somebody leads or was called to, so who comes now waits to be called."""
+        self.at_work = False
+        """Set while the lead's holder writes, or waits for `lock` to do so; whatever ends that resets it."""
         self._writing: WriteGroup | None = None
         """The group on its way to the disk; found by the next leader after an interrupt."""
 
@@ -108,7 +112,7 @@ class WriteQueue:
         self.inside.check_waiting()
         try:
             if self.led:
-                group.wait(PATIENCE, unless=self._is_unled)
+                self._wait_for(group)
             if not group.settled:
                 with self.lead:
                     if not group.is_over:  # then nobody has told those who wait for it; this thread will
@@ -116,6 +120,19 @@ class WriteQueue:
                     self.write_until(group)
         finally:
             self._hand_on(group)
+
+    def _wait_for(self, group: WriteGroup) -> None:
+        """Wait until called, or until a look shows that no call is to be waited for.
+
+        Who asked for the lead meanwhile would stand in line there, where no call reaches it; with all
+        in that line each writes a group of its own. The loop stands alone, as in :meth:`_write_until`.
+        """
+        while self.led and not group.is_over:
+            before = self.durable
+            if group.wait(PATIENCE, unless=self._is_unled):
+                return
+            if not self.at_work and self.durable is before:
+                return
 
     def _is_unled(self) -> bool:
         return not self.led
@@ -147,7 +164,11 @@ class WriteQueue:
     def write_until(self, group: WriteGroup) -> None:
         """Take the lead and write what is queued until a group is on the disk, or raise as :meth:`settle`."""
         with self.lead:
-            self._write_until(group)
+            self.at_work = True
+            try:
+                self._write_until(group)
+            finally:
+                self.at_work = False
 
     def _write_until(self, group: WriteGroup) -> None:
         """Do so. The loop stands alone: where one goes round, CPython 3.13 lets interrupts past a `with`."""
@@ -223,7 +244,6 @@ class WriteQueue:
         self.durable = group.head
         self.signer = group.signer
         self.groups.popleft()
-        group.settled = True
         if self.groups:
             self.machine.forget(self.groups[0].mark)
         elif not before:
@@ -231,6 +251,7 @@ class WriteQueue:
         self.changing = before
         if self.published is not None:
             self.published(group.batches)
+        group.settled = True  # last: who is let out by this finds it published
 
     def _write(self, group: WriteGroup) -> None:
         machine, batches = self.machine, group.batches

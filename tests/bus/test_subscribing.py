@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -292,40 +292,76 @@ def test_no_file_is_kept_for_a_keeper(tmp_path: Path) -> None:
     assert not list((tmp_path / "books").glob("cursors/*.json"))
 
 
-@pytest.mark.parametrize(
-    "cursor", [bb.Cursor(sequence=3, hash=SOME_HASH), bb.Cursor(sequence=9, hash=SOME_HASH)]
-)
-def test_a_keepers_cursor_of_another_journal_is_noticed(ledger: bb.Ledger, cursor: bb.Cursor) -> None:
+@pytest.mark.parametrize("lines", ["in the buffer", "in the store"])
+@pytest.mark.parametrize("sequence", [3, 4, 9], ids=["in the middle", "at the head", "ahead"])
+def test_a_keepers_cursor_of_another_journal_parks_it(ledger: bb.Ledger, sequence: int, lines: str) -> None:
     """Another hash at that line, or a line that there is not: nothing is told, the error is plain."""
+    if lines == "in the buffer":
+        ledger.bus.subscribe(Ear())  # the buffer keeps lines as soon as there is somebody to tell
     deposit(ledger, 2)
     keeper = Keeper()
-    keeper.cursor = cursor
-    try:
-        ledger.bus.subscribe(keeper)
-        ledger.bus.pump()
-    except bb.CursorMismatch:
-        pass
-    else:
+    keeper.cursor = bb.Cursor(sequence=sequence, hash=SOME_HASH)
+    ledger.bus.subscribe(keeper)
+    for count in (0, 1, 9):
+        deposit(ledger, count)
+        assert ledger.bus.pump("keeper") == 0
         row = status_of(ledger, "keeper")
+        assert row.state is bb.SubscriberState.PARKED
         assert row.last_error is not None
+        assert row.last_error.startswith("CursorMismatch: ")
+    ledger.bus.resume("keeper")
+    assert ledger.bus.pump("keeper") == 0
+    assert status_of(ledger, "keeper").state is bb.SubscriberState.PARKED
     assert keeper.tried == []
+    keeper.cursor = bb.Cursor(sequence=3, hash=ledger.entry(3).hash)
+    ledger.bus.resume("keeper")
+    ledger.bus.pump("keeper")
+    assert keeper.sequences == list(range(4, 15))
 
 
-def test_a_bus_of_a_closed_ledger_says_so() -> None:
-    """Nothing hangs, nothing is told, and nothing but a typed error comes out."""
-    ledger, ear = in_memory(), Ear()
-    ledger.bus.subscribe(ear)
-    deposit(ledger)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda bus: bus.subscribe(Ear("late")),
+        lambda bus: bus.subscribe(Ear()),
+        lambda bus: bus.pump(),
+        lambda bus: bus.pump("ear"),
+        lambda bus: bus.pump(limit=0),
+        lambda bus: bus.replay_from(1),
+        lambda bus: bus.replay_from(1, name="ear"),
+        lambda bus: bus.resume("ear"),
+        lambda bus: bus.unsubscribe("ear"),
+        lambda bus: bus.forget("ear"),
+        lambda bus: bus.drain(timeout_seconds=0),
+    ],
+    ids=["subscribe", "again", "pump", "pump one", "pump none", "replay", "replay one", "resume",
+         "unsubscribe", "forget", "drain"],
+)  # fmt: skip
+@pytest.mark.parametrize("delivery", ["pump", "thread"])
+@pytest.mark.parametrize("way", ["in memory", "in a home"])
+def test_a_bus_of_a_closed_ledger_says_so(
+    tmp_path: Path, way: str, delivery: Literal["pump", "thread"], ask: Callable[[bb.EventBus], object]
+) -> None:
+    """Each method raises `LedgerClosed`, whoever had subscribed; nothing is told any more."""
+    ledger = in_memory() if way == "in memory" else home_at(tmp_path / "books")
+    ear = Ear()
     bus = ledger.bus
+    bus.subscribe(ear, delivery=delivery)
     ledger.close()
     with pytest.raises(bb.LedgerClosed):
-        bus.subscribe(Ear("late"))
-    for call in (bus.pump, lambda: bus.replay_from(1), bus.status, bus.close, ledger.close):
-        try:
-            call()
-        except bb.LedgerClosed:
-            pass
+        ask(bus)
     assert ear.tried == []
+
+
+def test_the_end_of_a_bus_may_come_twice_and_its_status_be_asked_for(ledger: bb.Ledger) -> None:
+    """Nobody is listed any more; closing again is harmless, the bus and the ledger."""
+    bus = ledger.bus
+    bus.subscribe(Ear())
+    ledger.close()
+    for _ in range(2):
+        bus.close()
+        ledger.close()
+        assert len(bus.status()) == 0
 
 
 # ------------------------------------------------------------------ the text of a cursor

@@ -38,6 +38,8 @@ class Listener:
         self.stretches: list[list[int]] = []
         """The sequences that it was told by one ledger."""
         self.looks = 0
+        self.reads = 0
+        """Looks that could read: nobody held the ledger's lock."""
         self.violation: BaseException | None = None
 
     def attach(self, files: SimulatedFiles, ledger: bb.Ledger) -> None:
@@ -103,6 +105,7 @@ class Listener:
         demand(not lines or parsed(lines[-1]).hash == head.hash, "the head is shown with another hash")
         balances = {row.account.text: row.balance.units for row in rows}
         demand(balances == naive_balances(lines), "balances are shown that are not on the disk")
+        self.reads += 1
         if head.sequence > 0 and isinstance(self.files.promise, tuple):
             self.files.promise = max(self.files.promise, (head.sequence, head.hash))
 

@@ -6,8 +6,10 @@ Their patience is longer than any test may take, so what would only be slow in u
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import get_ident
 
 import pytest
 
@@ -15,7 +17,7 @@ import bibank as bb
 from bibank import write_queue
 from bibank.model.lines import LineGroup
 from bibank.signing import Ed25519Signer
-from bibank.write_group import WriteGroup
+from bibank.write_group import Latch, WriteGroup
 from tests.ledger.test_leaders import HeldStore, one_writing, until
 from tests.store.journals import SIGNER, deposit
 
@@ -183,12 +185,13 @@ def test_who_is_interrupted_as_it_is_called_hands_the_call_on(
     """The first of those who wait is called to lead and killed at that moment: the next one leads."""
     wait, victims = WriteGroup.wait, [0]
 
-    def waited(self: WriteGroup, seconds: float, *, unless: Callable[[], bool]) -> None:
+    def waited(self: WriteGroup, seconds: float, *, unless: Callable[[], bool]) -> bool:
         is_victim = bool(victims)
         victims.clear()
-        wait(self, seconds, unless=unless)
+        called = wait(self, seconds, unless=unless)
         if is_victim:
             raise KeyboardInterrupt
+        return called
 
     monkeypatch.setattr(WriteGroup, "wait", waited)
     with one_writing(ledger, store, *[carol(ledger)] * 5) as (leader, followers):
@@ -238,10 +241,123 @@ def test_nobody_waits_for_what_is_over(ledger: bb.Ledger) -> None:
     _, group = ledger._committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
     assert group is not None
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(group.wait, 2 * SOON, unless=lambda: True).result(SOON)
+        assert not pool.submit(group.wait, 2 * SOON, unless=lambda: True).result(SOON)
         ledger._committer._queue.settle(group)
-        pool.submit(group.wait, 2 * SOON, unless=lambda: False).result(SOON)
+        assert not pool.submit(group.wait, 2 * SOON, unless=lambda: False).result(SOON)
     assert not group.waiting
+
+
+def test_a_call_that_comes_as_patience_ends_is_heard(ledger: bb.Ledger) -> None:
+    """Who finds its latch taken out was called, and would have to hand that on."""
+
+    class Taken(deque[Latch]):
+        def remove(self, latch: Latch) -> None:
+            """As if somebody had taken it just before."""
+            super().remove(latch)
+            super().remove(latch)
+
+    _, group = ledger._committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
+    assert group is not None
+    assert not group.wait(0, unless=lambda: False)
+    group.waiting = Taken()
+    assert group.wait(0, unless=lambda: False)
+
+
+@pytest.mark.parametrize("slow", ["store", "lock"])
+def test_a_write_longer_than_patience_keeps_the_chain(
+    ledger: bb.Ledger, store: HeldStore, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """Who looks up while somebody writes, or waits for the lock to do so, waits on: none stands in line."""
+    monkeypatch.setattr(write_queue, "PATIENCE", 0.002)
+    queue = ledger._committer._queue
+    wait, keep, looks = WriteGroup.wait, queue._keep, Counter[int]()
+
+    def waited(self: WriteGroup, seconds: float, *, unless: Callable[[], bool]) -> bool:
+        called = wait(self, seconds, unless=unless)
+        looks[get_ident()] += not called
+        return called
+
+    def all_have_looked() -> None:
+        until(lambda: sum(count > 2 for count in tuple(looks.values())) == 7)
+
+    def kept(group: WriteGroup) -> None:
+        if slow == "lock" and len(group.batches) == 1:
+            all_have_looked()
+        keep(group)
+
+    monkeypatch.setattr(WriteGroup, "wait", waited)
+    monkeypatch.setattr(queue, "_keep", kept)
+    for _ in range(2):
+        looks.clear()
+        with one_writing(ledger, store, *[carol(ledger)] * 7) as (leader, followers):
+            if slow == "store":
+                all_have_looked()
+        assert outcomes(leader, *followers) == [None] * 8
+    assert store.groups == [1, 7, 1, 7]
+
+
+def test_who_looks_up_between_two_writes_waits_on(ledger: bb.Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is at work for a moment, but somebody was since the last look, and others are being called."""
+    committer = ledger._committer
+    queue = committer._queue
+    waits: list[WriteGroup] = []
+
+    def waited(self: WriteGroup, seconds: float, *, unless: Callable[[], bool]) -> bool:
+        waits.append(self)
+        if len(waits) == 1:
+            queue.write_until(first)
+        return False
+
+    _, first = committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
+    committer.machine.close_group()
+    _, second = committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
+    assert first is not None
+    assert second is not None
+    queue.led = True
+    monkeypatch.setattr(WriteGroup, "wait", waited)
+    queue.settle(second)
+    assert waits == [second, second], "and no longer: then the call was lost"
+    assert second.settled
+
+
+def test_who_was_not_called_goes_on_while_others_write(
+    ledger: bb.Ledger, store: HeldStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote a group died before it called: who waits sees that it is over, and others go on."""
+    monkeypatch.setattr(write_queue, "PATIENCE", 0.2)
+    queue = ledger._committer._queue
+    _, group = ledger._committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
+    assert group is not None
+    queue.led = True
+    with ThreadPoolExecutor(1) as pool:
+        wait = pool.submit(queue.settle, group)
+        all_wait(ledger, 1)
+        queue.write_until(group)
+        queue.led = False
+        with one_writing(ledger, store):
+            assert wait.exception(SOON) is None
+
+
+def test_who_died_at_work_is_at_work_no_more(ledger: bb.Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader that is killed midway, and calls nobody, is not waited for."""
+    monkeypatch.setattr(write_queue, "PATIENCE", 0.01)
+    queue = ledger._committer._queue
+    _, group = ledger._committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
+    assert group is not None
+    write_next = queue._write_next
+    queue.led = True
+
+    def killed() -> None:
+        monkeypatch.setattr(queue, "_write_next", write_next)
+        all_wait(ledger, 1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue, "_write_next", killed)
+    with ThreadPoolExecutor(1) as pool:
+        wait = pool.submit(queue.settle, group)
+        with pytest.raises(KeyboardInterrupt):
+            queue.write_until(group)
+        assert wait.exception(SOON) is None
 
 
 def test_nothing_is_shown_before_its_sync(ledger: bb.Ledger, store: HeldStore) -> None:

@@ -3,7 +3,8 @@
 An exception of another thread's making (an interrupt, `PyThreadState_SetAsyncExc`) is raised by the
 interpreter only where it looks for one: when a function begins, after a call, when a loop goes round. The
 victim is struck at each of these places in the ledger's code, in each part that it can play: it leads,
-it is called to lead next, it follows in the middle, it is the last to be called.
+it is called to lead next, it follows in the middle, it is the last to be called. What differs from one ledger
+to another is tried beside it, in the code that differs: signatures, other ways to commit, subscribers.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ import dis
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 import pytest
 
 import bibank as bb
 from bibank import write_queue
+from bibank.bus import mailbox
+from bibank.outcomes import Committed
+from bibank.sealing import Found
 from tests.ledger.test_leaders import HeldStore, until
+from tests.store.journals import SIGNER, deposit
 
 PACKAGE = Path(bb.__file__).parent
 DISK = str(PACKAGE / "store" / "memory.py")
@@ -55,10 +61,14 @@ def steps(code: CodeType) -> dict[int, tuple[str, int]]:
 
 
 class Strike:
-    """A trace function that kills its thread at the n-th place where an interrupt may come."""
+    """A trace function that kills its thread at the n-th place where an interrupt may come.
 
-    def __init__(self, at: int) -> None:
+    `within` are files and folders of the package: other code of it is passed over.
+    """
+
+    def __init__(self, at: int, *, within: tuple[str, ...] = ("",)) -> None:
         self.left = at
+        self.within = tuple(str(PACKAGE / part) for part in within)
         self.struck = ""
         """Where it did."""
         self.before: dict[FrameType, int] = {}
@@ -78,7 +88,7 @@ class Strike:
     def __call__(self, frame: FrameType, event: str, arg: object) -> Traced | None:
         """Trace the ledger's code, instruction by instruction."""
         file = frame.f_code.co_filename
-        if file == DISK or not file.startswith(str(PACKAGE)):
+        if file == DISK or not file.startswith(self.within):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and self.may_strike(frame):
@@ -93,14 +103,78 @@ class Strike:
         return self
 
 
+Told: TypeAlias = list[bb.JournalEntry]
+"""What a caller was told is committed."""
+
+Way: TypeAlias = Callable[[bb.Ledger, str, Told], None]
+"""Commits under a key, and adds what it was told; the same again gives the same."""
+
+
+def ask(ledger: bb.Ledger, key: str, told: Told) -> None:
+    """Ask for a deposit."""
+    told.append(ledger.deposit("CAROL", "1 USDT", correlation_id="r", idempotency_key=key))
+
+
+def ask_for_a_batch(ledger: bb.Ledger, key: str, told: Told) -> None:
+    """Ask for two deposits that stand or fall together."""
+    with ledger.batch(correlation_id="r", idempotency_key=key) as batch:
+        batch.deposit("CAROL", "1 USDT")
+        batch.deposit("CAROL", "1 USDT")
+    told += batch.entries
+
+
+def two_items(key: str) -> list[bb.Keyed]:
+    """Two deposits, each with a key of its own."""
+    return [bb.Keyed(entries=deposit("CAROL", "1 USDT"), idempotency_key=key + end) for end in ("", "+")]
+
+
+def ask_for_each(ledger: bb.Ledger, key: str, told: Told) -> None:
+    """Ask for two deposits that share a write."""
+    for outcome in ledger.commit_each(two_items(key)):
+        assert isinstance(outcome, Committed)
+        told += outcome.entries
+
+
+def ask_apart(ledger: bb.Ledger, key: str, told: Told) -> None:
+    """Ask for two deposits as a task's thread does for two tasks: each is told as soon as it is known."""
+    outcomes: list[Found | Exception | None] = [None, None]
+    try:
+        ledger._committer.commit_apart([ledger._prepare_item(item) for item in two_items(key)], outcomes)
+    finally:
+        for found in outcomes:
+            if found is not None and not isinstance(found, Exception):
+                told += Committed(found).entries
+    for error in outcomes:
+        if isinstance(error, Exception):
+            raise error
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """A ledger of some kind, the way of the victim to commit, and in which code it is struck."""
+
+    within: tuple[str, ...] = ("",)
+    way: Way = ask
+    signing: Literal["entry", "group"] | None = None
+    delivery: Literal["pump", "thread"] | None = None
+
+    def open(self, store: bb.LedgerStore) -> bb.Ledger:
+        """Open the ledger; where there is none make it."""
+        opening = None if store.head().sequence else {"USDT": "1000"}
+        if self.signing is None:
+            return bb.Ledger(store=store, opening=opening)
+        return bb.Ledger(store=store, opening=opening, signer=SIGNER, signing=self.signing)
+
+
 @attrs.define(eq=False)
 class Commit:
     """A thread that commits under a key, and what it was told."""
 
     ledger: bb.Ledger
     key: str
-    trace: Strike | None = None
-    entry: bb.JournalEntry | None = None
+    way: Way
+    trace: Strike | None
+    told: Told = attrs.field(factory=list)
     error: BaseException | None = None
     durable_then: int = 0
     thread: threading.Thread = attrs.field(init=False)
@@ -115,7 +189,7 @@ class Commit:
         store = self.ledger._committer.store
         sys.settrace(self.trace)
         try:
-            self.entry = ask(self.ledger, self.key)
+            self.way(self.ledger, self.key, self.told)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is looked at
             self.error = error
         finally:
@@ -123,60 +197,130 @@ class Commit:
             self.durable_then = store.head().sequence
 
 
-def ask(ledger: bb.Ledger, key: str) -> bb.JournalEntry:
-    """Ask for a deposit under a key."""
-    return ledger.deposit("CAROL", "1 USDT", correlation_id="r", idempotency_key=key)
+class Run:
+    """One run of a scene: the first writes while the others seal behind it, and the victim is struck."""
+
+    def __init__(self, scene: Scene, victim: int, at: int) -> None:
+        self.scene = scene
+        self.victim = victim
+        self.store = HeldStore()
+        self.ledger = scene.open(self.store)
+        self.begin = self.ledger.head.sequence
+        self.strike = Strike(at, within=scene.within)
+        self.heard: list[int] = []
+        if scene.delivery is not None:
+            self.ledger.bus.subscribe(self.hear, name="listener", delivery=scene.delivery)
+        self.commits = [
+            Commit(self.ledger, key, scene.way, self.strike)
+            if number == victim
+            else Commit(self.ledger, key, ask, None)
+            for number, key in enumerate(KEYS)
+        ]
+
+    @property
+    def struck(self) -> str:
+        """Where the victim was struck; nothing when its way was shorter."""
+        return self.strike.struck
+
+    def hear(self, event: bb.LedgerEvent) -> None:
+        """Be told of an entry, or that somebody checked the journal."""
+        if isinstance(event, bb.EntryCommitted):
+            self.heard.append(event.sequence)
+
+    def go(self) -> None:
+        """Let the first come to the store, and the others wait for it, in their order; then let it write."""
+        reached, go = threading.Event(), threading.Event()
+        machine, groups = self.ledger._committer.machine, self.ledger._committer._queue.groups
+
+        def hold() -> None:
+            reached.set()
+            assert go.wait(30)
+
+        self.store.before = hold
+
+        def is_ready() -> bool:
+            if commit.thread.is_alive() and not (
+                machine.head.sequence > sealed if number else reached.is_set()
+            ):
+                return False
+            waiting = sum(len(group.waiting) for group in tuple(groups))  # others lead where the victim died
+            return bool(self.struck) or waiting >= number
+
+        for number, commit in enumerate(self.commits):
+            sealed = machine.head.sequence
+            commit.start()
+            until(is_ready)
+        go.set()
+        for commit in self.commits:
+            commit.thread.join(30)
+            assert not commit.thread.is_alive(), f"{commit.key} waits for ever after {self.struck}"
+
+    def check(self) -> None:
+        """Demand that each was told the truth, and that its key tells it again."""
+        for number, commit in enumerate(self.commits):
+            for entry in commit.told:
+                assert entry.sequence <= commit.durable_then, f"shown before its sync: {self.struck}"
+            if not commit.told and number != self.victim:
+                assert isinstance(commit.error, bb.StoreError), (self.struck, commit.error)
+        again = self.ledger
+        with suppress(bb.LedgerPoisoned):
+            again.balance("CAROL", "USDT")  # who looks finds what the victim left half done
+        if again._committer.state == "poisoned":
+            again = self.scene.open(self.store.inner)
+        before = {entry.sequence for entry in again.entries()}
+        count = 0
+        for commit in self.commits:
+            told: Told = []
+            commit.way(again, commit.key, told)
+            count += len(told)
+            if commit.error is None:
+                assert commit.told == told, self.struck
+            assert all(entry in told for entry in commit.told), self.struck
+            assert before.issuperset(entry.sequence for entry in commit.told), f"lost: {self.struck}"
+            if not before.issuperset(entry.sequence for entry in told):  # it was committed just now
+                twice: Told = []
+                commit.way(again, commit.key, twice)
+                assert twice == told
+        assert str(again.balance("CAROL", "USDT").available) == str(count), self.struck
+        assert again.audit(level="signatures").lines == again.head.sequence
+        if self.scene.delivery is not None:
+            self.check_heard(again)
+
+    def check_heard(self, again: bb.Ledger) -> None:
+        """Demand that the listener hears every entry once, at last from the ledger that was opened again."""
+        with suppress(bb.LedgerPoisoned):  # found now, when the victim died behind its write
+            again.deposit("DAVE", "1 USDT", correlation_id="r")
+        if again._committer.state == "poisoned":
+            again = self.scene.open(self.store.inner)
+        if self.scene.delivery == "pump":
+            self.ledger.bus.pump()
+        else:
+            drained = self.ledger.bus.drain(timeout_seconds=20)
+            assert drained or again is not self.ledger, f"not told in time: {self.struck}"
+        self.ledger.bus.unsubscribe("listener")
+        if again is not self.ledger:
+            done = self.heard[-1] if self.heard else self.begin
+            again.bus.subscribe(self.hear, name="listener", after_sequence=done)
+            again.bus.pump()
+        entries = [entry.sequence for entry in again.entries(after_sequence=self.begin)]
+        assert self.heard == entries, f"not told, or not once: {self.struck}"
 
 
-def run_together(victim: int, at: int) -> tuple[HeldStore, bb.Ledger, list[Commit], Strike]:
-    """Let the first write while the others seal behind it, one after the other, and strike the victim."""
-    store, reached, go = HeldStore(), threading.Event(), threading.Event()
-    ledger = bb.Ledger(store=store, opening={"USDT": "1000"})
-    strike = Strike(at)
-
-    def hold() -> None:
-        reached.set()
-        assert go.wait(30)
-
-    store.before = hold
-    commits = [Commit(ledger, key, strike if n == victim else None) for n, key in enumerate(KEYS)]
-    for number, commit in enumerate(commits):
-        sealed = ledger._committer.machine.head.sequence
-        commit.start()
-        until(
-            lambda commit=commit, number=number, sealed=sealed: (  # type: ignore[misc]  # bound at once
-                not commit.thread.is_alive()
-                or (reached.is_set() if not number else ledger._committer.machine.head.sequence > sealed)
-            )
-        )
-    go.set()
-    for commit in commits:
-        commit.thread.join(30)
-        assert not commit.thread.is_alive(), f"{commit.key} waits for ever after {strike.struck}"
-    return store, ledger, commits, strike
-
-
-def check(store: HeldStore, ledger: bb.Ledger, commits: list[Commit], victim: int, struck: str) -> None:
-    """Demand that each was told the truth, and that its key tells it again."""
-    for number, commit in enumerate(commits):
-        if commit.entry is not None:
-            assert commit.entry.sequence <= commit.durable_then, f"shown before its sync: {struck}"
-        elif number != victim:
-            assert isinstance(commit.error, bb.StoreError), (struck, commit.error)
-    again = ledger
-    with suppress(bb.LedgerPoisoned):
-        ledger.balance("CAROL", "USDT")  # who looks finds what the victim left half done
-    if ledger._committer.state == "poisoned":
-        again = bb.Ledger(store=store.inner)
-    before = {entry.sequence for entry in again.entries()}
-    for commit in commits:
-        entry = ask(again, commit.key)
-        if commit.entry is not None:
-            assert entry == commit.entry, struck
-            assert entry.sequence in before, f"acknowledged and lost: {struck}"
-        assert ask(again, commit.key) == entry
-    assert str(again.balance("CAROL", "USDT").available) == str(len(KEYS)), struck
-    assert again.audit().lines == again.head.sequence
+def strike_everywhere(scene: Scene, victim: int) -> tuple[set[str], Run]:
+    """Strike the victim at each place of its way; give the places, and a run in which it was not."""
+    at, unstruck, places = 0, 0, set()
+    while unstruck < 3:  # in turn: a way may be shorter now and then, when another thread was quicker
+        at += 1
+        run = Run(scene, victim, at)
+        run.go()
+        run.check()
+        if not run.struck:
+            unstruck += 1
+            continue
+        assert isinstance(run.commits[victim].error, (Killed, bb.BibankError)), run.struck
+        unstruck = 0
+        places.add(run.struck.split(":")[0])
+    return places, run
 
 
 @pytest.fixture(autouse=True)
@@ -189,17 +333,42 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("victim", range(len(KEYS)))
 def test_a_thread_killed_anywhere_leaves_the_others_whole(victim: int) -> None:
     """For each place of the victim's way through a commit: all come to an end, and each key counts once."""
-    at, unstruck, places = 0, 0, set()
-    while unstruck < 3:  # a way may be shorter now and then, when another thread was quicker
-        at += 1
-        store, ledger, commits, strike = run_together(victim, at)
-        check(store, ledger, commits, victim, strike.struck)
-        if not strike.struck:
-            unstruck += 1
-            continue
-        assert isinstance(commits[victim].error, (Killed, bb.BibankError)), strike.struck
-        places.add(strike.struck.split(":")[0])
-    assert commits[victim].entry is not None
+    places, unstruck = strike_everywhere(Scene(), victim)
+    assert unstruck.commits[victim].told
     assert {"WriteQueue.settle", "WriteQueue._hand_on", "Sealing._seal"} <= places
     assert ("WriteQueue._keep" in places) == (victim < 2), "the first two lead"
     assert ("WriteGroup.wait" in places) == (victim > 0)
+
+
+QUEUE = ("write_queue.py", "write_group.py")
+
+SCENES = {
+    "signed": (Scene(signing="entry", within=("signing", "write_queue.py")), "LineSigner.sign"),
+    "group-covered": (Scene(signing="group", within=("signing", "write_queue.py")), "LineSigner.sign"),
+    "batch": (Scene(way=ask_for_a_batch, within=("batch.py", *QUEUE)), "Batch.__exit__"),
+    "each": (Scene(way=ask_for_each, within=("committer.py", "sealing.py", *QUEUE)), "Sealing._seal_each"),
+    "apart": (
+        Scene(way=ask_apart, within=("committer.py", "sealing.py", *QUEUE)),
+        "Committer.commit_apart",
+    ),
+    "pumped": (Scene(delivery="pump", within=("bus", "write_queue.py")), "EventBus.publish"),
+    "listening": (Scene(delivery="thread", within=("bus", "write_queue.py")), "EventBus._wake"),
+    "listening apart": (
+        Scene(delivery="thread", way=ask_apart, signing="group", within=("bus",)),
+        "EventBus.publish",
+    ),
+}
+"""Each kind, and a function of its own, which a leader comes to, or every victim."""
+
+
+@pytest.mark.interrupts
+@pytest.mark.parametrize("victim", [0, 1, 3])
+@pytest.mark.parametrize("name", SCENES)
+def test_a_thread_killed_in_another_ledger(monkeypatch: pytest.MonkeyPatch, name: str, victim: int) -> None:
+    """Signed, in another way, or heard: all come to an end, each key counts once, each entry is told once."""
+    monkeypatch.setattr(mailbox, "LOOK_SECONDS", 0.01)
+    scene, place = SCENES[name]
+    places, unstruck = strike_everywhere(scene, victim)
+    assert unstruck.commits[victim].told
+    is_of_all = place.startswith(("Batch", "Sealing", "Committer"))
+    assert (place in places) == (is_of_all or victim < 2), "the first two lead"
