@@ -296,7 +296,7 @@ class EventBus:
             if not told:
                 return True
             left = end - time.monotonic()
-            if left <= 0 or all(found.mailbox.parked or found.mailbox.stopped for found in told):
+            if left <= 0 or not any(map(_may_go_on, told)):
                 return False
             self._resting.wait(min(left, DRAIN_SECONDS))
 
@@ -372,6 +372,11 @@ class EventBus:
 
     def __repr__(self) -> str:
         return f"<EventBus of {len(self._deliverers)} subscribers, line {self._ring.head.sequence}>"
+
+
+def _may_go_on(found: Deliverer) -> bool:
+    """Tell whether a subscriber may still be told something without anybody's doing."""
+    return found.alive and not (found.mailbox.parked or found.mailbox.stopped)
 
 
 def _end(deliverers: Iterable[Deliverer], seconds: float) -> None:

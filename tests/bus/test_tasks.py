@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -423,8 +423,7 @@ def test_several_loops_one_ledger(ledger: bb.Ledger) -> None:
         ledger.bus.unsubscribe(name)  # its loop ends before the other one does
 
     async def both() -> None:
-        inner: list[Awaitable[None]] = [asyncio.to_thread(run, lambda: main("inner")), main("outer")]
-        await asyncio.gather(*inner)
+        await asyncio.gather(asyncio.to_thread(run, lambda: main("inner")), main("outer"))
 
     run(both)
     assert loops["inner"] is not loops["outer"]

@@ -305,13 +305,13 @@ def test_who_looks_up_between_two_writes_waits_on(ledger: bb.Ledger, monkeypatch
     def waited(self: WriteGroup, seconds: float, *, unless: Callable[[], bool]) -> bool:
         waits.append(self)
         if len(waits) == 1:
+            assert first is not None
             queue.write_until(first)
         return False
 
     _, first = committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
     committer.machine.close_group()
     _, second = committer._seal(ledger._prepare((deposit("CAROL", "1 USDT"),)))
-    assert first is not None
     assert second is not None
     queue.led = True
     monkeypatch.setattr(WriteGroup, "wait", waited)

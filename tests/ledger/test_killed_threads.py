@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Literal, Protocol, TypeAlias
@@ -28,6 +28,7 @@ from bibank import write_queue
 from bibank.bus import mailbox
 from bibank.outcomes import Committed
 from bibank.sealing import Found
+from bibank.store.protocol import LedgerStore
 from tests.ledger.test_leaders import HeldStore, until
 from tests.store.journals import SIGNER, deposit
 
@@ -158,7 +159,7 @@ class Scene:
     signing: Literal["entry", "group"] | None = None
     delivery: Literal["pump", "thread"] | None = None
 
-    def open(self, store: bb.LedgerStore) -> bb.Ledger:
+    def open(self, store: LedgerStore) -> bb.Ledger:
         """Open the ledger; where there is none make it."""
         opening = None if store.head().sequence else {"USDT": "1000"}
         if self.signing is None:
@@ -238,18 +239,17 @@ class Run:
 
         self.store.before = hold
 
-        def is_ready() -> bool:
-            if commit.thread.is_alive() and not (
-                machine.head.sequence > sealed if number else reached.is_set()
-            ):
+        def is_ready(number: int, sealed: int) -> bool:
+            has_come = machine.head.sequence > sealed if number else reached.is_set()
+            if not has_come and self.commits[number].thread.is_alive():
                 return False
-            waiting = sum(len(group.waiting) for group in tuple(groups))  # others lead where the victim died
-            return bool(self.struck) or waiting >= number
+            waiting = sum(len(group.waiting) for group in tuple(groups))
+            return waiting >= number or bool(self.struck)  # where the victim died, another may lead
 
         for number, commit in enumerate(self.commits):
             sealed = machine.head.sequence
             commit.start()
-            until(is_ready)
+            until(partial(is_ready, number, sealed))
         go.set()
         for commit in self.commits:
             commit.thread.join(30)
