@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"bibank\.store\.jsonl\.(days\.(DayPlace|Days)|files\.Files|head\.HeadMark)"),
     (r"py:class", r"bibank\.journal\.(accounts\.AccountBook|machine\.LedgerMachine)"),
     (r"py:class", r"AccountBook|Committer|Days|Entropy|Files|FrozenMap|JsonValue|KeyringTrust|LedgerMachine"),
-    (r"py:class", r"Place|Progress|Queries|SigningMode"),
+    (r"py:class", r"Place|Progress|Queries|SigningMode|Commits|Submissions|S_co|L|EventSource|Reach"),
     (
         r"py:class",
         r"HeadFile|Home|KeyringVersion|Moves|Opening|Replica|SealedBatch|SetAside|Signing|Survey|Torn",
