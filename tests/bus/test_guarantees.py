@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -26,13 +25,6 @@ from tests.bus.ears import (
     small_ring,
     status_of,
 )
-
-
-@pytest.fixture(params=["memory", "home"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger]:
-    """A ledger of two lines, in memory and in a directory."""
-    with in_memory() if request.param == "memory" else home_at(tmp_path / "books") as made:
-        yield made
 
 
 def test_events_come_in_sequence_order(ledger: bb.Ledger) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from threading import current_thread, main_thread
 
 import pytest
@@ -20,25 +19,12 @@ from tests.bus.ears import (
     deposit,
     entries_of,
     failures,
-    home_at,
-    in_memory,
     small_ring,
     status_of,
     told,
 )
 
-
-@pytest.fixture(autouse=True)
-def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody look by itself: what is told here is told because the delivery was woken."""
-    monkeypatch.setattr("bibank.bus.mailbox.LOOK_SECONDS", 3600.0)
-
-
-@pytest.fixture(params=["memory", "home"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger]:
-    """A ledger of two lines, in memory and in a directory."""
-    with in_memory() if request.param == "memory" else home_at(tmp_path / "books") as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("only_when_woken")
 
 
 class Later(Ear):

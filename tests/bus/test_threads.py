@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread, active_count, current_thread
 from typing import Literal
@@ -22,7 +22,6 @@ from tests.bus.ears import (
     entries_of,
     failures,
     home_at,
-    in_memory,
     record,
     small_ring,
     status_of,
@@ -31,17 +30,7 @@ from tests.bus.ears import (
 Way = Literal["pump", "thread"]
 
 
-@pytest.fixture(autouse=True)
-def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody look by itself: what is told here is told because the delivery was woken."""
-    monkeypatch.setattr("bibank.bus.mailbox.LOOK_SECONDS", 3600.0)
-
-
-@pytest.fixture(params=["memory", "home"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[bb.Ledger]:
-    """A ledger of two lines, in memory and in a directory."""
-    with in_memory() if request.param == "memory" else home_at(tmp_path / "books") as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("only_when_woken")
 
 
 class Actor(Ear):

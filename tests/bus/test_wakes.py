@@ -28,10 +28,7 @@ Act = Literal["commit", "audit", "replay"]
 Moment = Literal["before it says that it waits", "before its second look", "before it sleeps"]
 
 
-@pytest.fixture(autouse=True)
-def _only_when_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody look by itself: what is told here is told because the delivery was woken."""
-    monkeypatch.setattr("bibank.bus.mailbox.LOOK_SECONDS", 3600.0)
+pytestmark = pytest.mark.usefixtures("only_when_woken")
 
 
 def test_the_clock_wakes_nobody_here() -> None:
@@ -143,6 +140,7 @@ def test_a_thread_hears_what_comes_while_it_goes_to_sleep(
         ledger.bus.subscribe(ear, delivery="thread")
         deposit(ledger)
         ear.wait_until(lambda: is_heard(ear, act))
+        assert is_heard(ear, act)
 
 
 @ACTS
@@ -159,6 +157,7 @@ def test_a_task_hears_what_comes_while_it_goes_to_sleep(
             deposit(ledger)
             while not is_heard(ear, act):  # noqa: ASYNC110 - what is waited for happens in this loop
                 await asyncio.sleep(0)
+            assert is_heard(ear, act)
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
 

@@ -207,6 +207,8 @@ def test_who_holds_the_lead_does_not_wait_for_itself(ledger: bb.Ledger) -> None:
     ledger._committer._queue.led = True
     with ThreadPoolExecutor(1) as pool:
         pool.submit(ledger.keyring.rotate, OTHER, correlation_id="k").result(SOON)
+    assert ledger.keyring.version == 2
+    assert ledger.head.sequence == ledger.records()[-1].sequence, "the record is on the disk"
 
 
 def test_who_begins_to_wait_as_nobody_is_found_is_called(ledger: bb.Ledger) -> None:
